@@ -1,0 +1,1 @@
+//! Asynchronous request-reply as Tower middleware.
