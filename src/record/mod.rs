@@ -1,0 +1,203 @@
+//! What is kept of an operation: plain data, with no server, store or clock in it.
+
+mod end_to_end;
+mod id;
+mod owner;
+mod reference;
+mod response;
+mod state;
+mod time;
+
+pub(crate) use self::{
+    id::ID_LEN,
+    response::{Capture, TooLarge},
+};
+pub use self::{
+    id::{InvalidId, OperationId},
+    owner::{Fingerprint, Owner, UniqueKey},
+    response::{Fields, StoredResponse},
+    state::{Ending, Event, Outcome, Phase, Reason, State, Stop},
+    time::Timestamp,
+};
+
+use http::Method;
+use serde_json::value::RawValue;
+use std::{sync::Arc, time::Duration};
+
+/// One operation: who asked for what, how it stands, and what it left behind.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Record {
+    /// Its name.
+    pub id: OperationId,
+    /// Grows with every visible change.
+    pub revision: Revision,
+    /// How it stands.
+    pub state: State,
+    /// How often it has been given to a process to run; the first is 1.
+    pub attempt: u16,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// When the inner service was called.
+    pub started: Option<Timestamp>,
+    /// When it last changed.
+    pub updated: Timestamp,
+    /// When it will be forgotten; known once it has ended.
+    pub expires: Option<Timestamp>,
+    /// What the handler last said about it.
+    pub report: Option<Arc<Report>>,
+    /// What was asked for.
+    pub submission: Submission,
+}
+
+impl Record {
+    /// A new operation, accepted at `created`.
+    #[must_use]
+    pub fn new(id: OperationId, submission: Submission, created: Timestamp) -> Self {
+        Self {
+            id,
+            revision: Revision(1),
+            state: State::Accepted,
+            attempt: 1,
+            created,
+            started: None,
+            updated: created,
+            expires: None,
+            report: None,
+            submission,
+        }
+    }
+
+    /// How it stands, without what it left behind.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.state.phase()
+    }
+
+    /// What it left behind, once it has ended.
+    #[must_use]
+    pub fn ending(&self) -> Option<&Ending> {
+        match &self.state {
+            State::Ended(ending) => Some(ending),
+            State::Accepted | State::Running => None,
+        }
+    }
+
+    /// Takes in what the process that runs the operation knows: that it began, and what the handler said.
+    ///
+    /// Changes nothing and gives `false` when the operation has ended, or when there is nothing new.
+    pub fn observe(&mut self, sighting: &Sighting) -> bool {
+        if self.phase().is_ended() || sighting.revision <= self.revision {
+            return false;
+        }
+        if let (Some(_), Some(Phase::Running)) =
+            (sighting.started, self.phase().after(Event::Start))
+        {
+            self.state = State::Running;
+            self.started = sighting.started;
+        }
+        if self.phase().after(Event::Report).is_some() {
+            self.report.clone_from(&sighting.report);
+        }
+        self.revision = sighting.revision;
+        self.updated = self.updated.max(sighting.at);
+        true
+    }
+
+    /// Ends the operation.
+    ///
+    /// Changes nothing and gives `false` when the move is not lawful, above all because it has ended before.
+    pub fn end(&mut self, ending: Ending) -> bool {
+        if self.phase().after(Event::End(ending.outcome)).is_none() {
+            return false;
+        }
+        self.revision = self.revision.next();
+        self.updated = self.updated.max(ending.at);
+        self.expires = Some(ending.at.after(self.submission.keep_for));
+        self.state = State::Ended(ending);
+        true
+    }
+
+    /// Bytes of bodies and fields that keeping the record takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let response = self.ending().and_then(|ending| ending.response.as_ref());
+        response.map_or(0, StoredResponse::size)
+    }
+}
+
+/// Counts the visible changes of one operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+impl Revision {
+    /// The one after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// What was asked for. Never changes after accept.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Submission {
+    /// Method of the initiating request.
+    pub method: Method,
+    /// Its target as the client sent it, before any router took a prefix away: path and query.
+    pub target: Arc<str>,
+    /// The mount under which the operation was accepted, and so where its monitor is.
+    pub face: Arc<str>,
+    /// Whose it is.
+    pub owner: Option<Owner>,
+    /// The idempotency key it was sent with.
+    pub key: Option<KeyUse>,
+    /// How long it is kept after its end.
+    pub keep_for: Duration,
+}
+
+impl Submission {
+    /// A submission with no owner and no key.
+    #[must_use]
+    pub fn new(method: Method, target: Arc<str>, face: Arc<str>, keep_for: Duration) -> Self {
+        Self { method, target, face, owner: None, key: None, keep_for }
+    }
+}
+
+/// An idempotency key, and the request that used it first.
+#[derive(Clone, Debug)]
+pub struct KeyUse {
+    /// Unique among the operations of a store, tombstones included.
+    pub key: UniqueKey,
+    /// The request that it was first used for.
+    pub fingerprint: Fingerprint,
+}
+
+/// What the handler says about an operation while it runs, through its [`OperationHandle`](crate::OperationHandle).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// How much is done, from 0 to 1.
+    pub fraction: Option<f32>,
+    /// What is being done, for people.
+    pub message: Option<Arc<str>>,
+    /// Anything, as JSON of at most 4 KiB.
+    pub metadata: Option<Arc<RawValue>>,
+    /// The resource that the operation makes or changes, known before its end.
+    pub resource: Option<Arc<str>>,
+    /// How long clients should wait before they ask again.
+    pub retry_after: Option<Duration>,
+}
+
+/// What the process that runs an operation has seen of it and the store may not know yet.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// Greater than every revision that was shown before.
+    pub revision: Revision,
+    /// When it last changed.
+    pub at: Timestamp,
+    /// When the inner service was called.
+    pub started: Option<Timestamp>,
+    /// What the handler last said.
+    pub report: Option<Arc<Report>>,
+}

@@ -1,0 +1,285 @@
+use super::{
+    end_to_end::keep_of_response,
+    reference::rewrite,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
+use std::fmt;
+
+/// The inner service's whole final response as it is kept: status, fields, body, trailers.
+///
+/// All of it lies in one allocation of just the right size, which pins nothing else: no slice of a connection's
+/// buffer, no [`HeaderMap`] (an empty one with a single field takes over 600 bytes). Replays share the bytes.
+#[derive(Clone)]
+pub struct StoredResponse {
+    status: StatusCode,
+    fields_end: u32,
+    body_end: usize,
+    bytes: Bytes,
+}
+
+impl StoredResponse {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The fields that may outlive the connection, in order.
+    pub fn fields(&self) -> Fields<'_> {
+        Fields { bytes: &self.bytes, at: 0, end: self.fields_end as usize }
+    }
+
+    /// The body as it was sent, never decoded.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        self.bytes.slice(self.fields_end as usize..self.body_end)
+    }
+
+    /// Length of the body in bytes.
+    #[must_use]
+    pub fn body_len(&self) -> usize {
+        self.body_end - self.fields_end as usize
+    }
+
+    /// The trailer fields, in order.
+    pub fn trailers(&self) -> Fields<'_> {
+        Fields { bytes: &self.bytes, at: self.body_end, end: self.bytes.len() }
+    }
+
+    /// Bytes that keeping it takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl fmt::Debug for StoredResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredResponse")
+            .field("status", &self.status)
+            .field("fields", &self.fields().count())
+            .field("body_len", &self.body_len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Iterator over stored fields.
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    bytes: &'a Bytes,
+    at: usize,
+    end: usize,
+}
+
+/// Set in a field's name length when its value must never be indexed by HPACK.
+const SENSITIVE: u16 = 1 << 15;
+
+impl Fields<'_> {
+    fn take(&mut self, length: usize) -> Option<std::ops::Range<usize>> {
+        let to = self.at.checked_add(length).filter(|to| *to <= self.end)?;
+        Some(std::mem::replace(&mut self.at, to)..to)
+    }
+}
+
+impl Iterator for Fields<'_> {
+    type Item = (HeaderName, HeaderValue);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let lengths = self.take(6)?;
+        let [a, b, c, d, e, f] = self.bytes.get(lengths)?.try_into().ok()?;
+        let name_len = u16::from_be_bytes([a, b]);
+        let name = self.take(usize::from(name_len & !SENSITIVE))?;
+        let value = self.take(u32::from_be_bytes([c, d, e, f]) as usize)?;
+        let name = HeaderName::from_bytes(self.bytes.get(name)?).ok()?;
+        let mut value = HeaderValue::from_maybe_shared(self.bytes.slice(value)).ok()?;
+        value.set_sensitive(name_len & SENSITIVE != 0);
+        Some((name, value))
+    }
+}
+
+/// Takes a response in as it comes, up to a limit.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    status: StatusCode,
+    fields_end: u32,
+    buffer: Vec<u8>,
+    body_end: Option<usize>,
+    limit: u64,
+}
+
+/// The response is longer than may be stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooLarge;
+
+impl Capture {
+    /// Begins with the head, keeping what may outlive its connection; references in it that are relative are resolved
+    /// against `target`, since the replay is answered from another URL.
+    pub(crate) fn begin(
+        head: &response::Parts,
+        target: &str,
+        expected_body: u64,
+        limit: u64,
+    ) -> Result<Self, TooLarge> {
+        if expected_body > limit {
+            return Err(TooLarge);
+        }
+        let kept = || keep_of_response(&head.headers).filter(|(name, _)| kept_at(head.status, name));
+        let fields: usize = kept().map(|(name, value)| 6 + name.as_str().len() + value.len()).sum();
+        // Trust the announcement up to a point: what was not sent must not be allocated.
+        let expected = usize::try_from(expected_body.min(1 << 20)).unwrap_or(0);
+        let mut buffer = Vec::with_capacity(fields + expected);
+        for (name, value) in kept() {
+            match rewrite(target, name, value) {
+                Some(value) => put(&mut buffer, name, &value),
+                None => put(&mut buffer, name, value),
+            }
+        }
+        let fields_end = u32::try_from(buffer.len()).map_err(|_| TooLarge)?;
+        Ok(Self { status: head.status, fields_end, buffer, body_end: None, limit })
+    }
+
+    /// Whether statuses such as 204 forbid that a body is replayed.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+        )
+    }
+
+    pub(crate) fn data(&mut self, data: &[u8]) -> Result<(), TooLarge> {
+        if self.is_bodiless() {
+            return Ok(());
+        }
+        let body = (self.buffer.len() - self.fields_end as usize + data.len()) as u64;
+        if body > self.limit {
+            return Err(TooLarge);
+        }
+        self.buffer.extend_from_slice(data);
+        Ok(())
+    }
+
+    pub(crate) fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), TooLarge> {
+        let body_end = *self.body_end.get_or_insert(self.buffer.len());
+        for (name, value) in keep_of_response(trailers) {
+            put(&mut self.buffer, name, value);
+        }
+        if (self.buffer.len() - body_end) as u64 > self.limit { Err(TooLarge) } else { Ok(()) }
+    }
+
+    pub(crate) fn end(mut self) -> StoredResponse {
+        self.buffer.shrink_to_fit();
+        StoredResponse {
+            status: self.status,
+            fields_end: self.fields_end,
+            body_end: self.body_end.unwrap_or(self.buffer.len()),
+            bytes: self.buffer.into(),
+        }
+    }
+}
+
+/// `Content-Length` is made anew wherever there is a body; a 304 has none, and tells the length of another's.
+fn kept_at(status: StatusCode, name: &HeaderName) -> bool {
+    name != header::CONTENT_LENGTH || status == StatusCode::NOT_MODIFIED
+}
+
+fn put(buffer: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    let sensitive = if value.is_sensitive() { SENSITIVE } else { 0 };
+    // Names are at most 2^16 - 1 bytes by `http`'s own check, and no sane one uses the top bit.
+    let (Ok(name_len), Ok(value_len)) =
+        (u16::try_from(name.as_str().len()), u32::try_from(value.len()))
+    else {
+        return;
+    };
+    if name_len & SENSITIVE != 0 {
+        return;
+    }
+    buffer.extend_from_slice(&(name_len | sensitive).to_be_bytes());
+    buffer.extend_from_slice(&value_len.to_be_bytes());
+    buffer.extend_from_slice(name.as_str().as_bytes());
+    buffer.extend_from_slice(value.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Response;
+
+    fn capture(response: Response<&str>, trailers: &HeaderMap) -> StoredResponse {
+        let (head, body) = response.into_parts();
+        let mut capture = Capture::begin(&head, "/reports", body.len() as u64, 1 << 20).unwrap();
+        for piece in body.as_bytes().chunks(3) {
+            capture.data(piece).unwrap();
+        }
+        capture.trailers(trailers).unwrap();
+        capture.end()
+    }
+
+    fn shown(fields: Fields<'_>) -> Vec<String> {
+        fields.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn fields_body_and_trailers_come_back() {
+        let response = Response::builder()
+            .status(201)
+            .header("set-cookie", "a=1")
+            .header("x-custom", "")
+            .header("set-cookie", "b=2")
+            .header("connection", "x-hop")
+            .header("x-hop", "1")
+            .header("content-length", "9")
+            .header("location", "7")
+            .body("some text")
+            .unwrap();
+        let trailers = HeaderMap::from_iter([(
+            HeaderName::from_static("x-sum"),
+            HeaderValue::from_static("9"),
+        )]);
+        let stored = capture(response, &trailers);
+        assert_eq!(stored.status(), 201);
+        let mut fields = shown(stored.fields());
+        fields.sort();
+        assert_eq!(fields, ["location: /7", "set-cookie: a=1", "set-cookie: b=2", "x-custom: "]);
+        assert_eq!(stored.body(), "some text");
+        assert_eq!(stored.body_len(), 9);
+        assert_eq!(shown(stored.trailers()), ["x-sum: 9"]);
+    }
+
+    #[test]
+    fn the_allocation_has_just_the_right_size() {
+        let stored = capture(Response::new("some text"), &HeaderMap::new());
+        let vec: Vec<u8> = stored.bytes.into();
+        assert_eq!((vec.capacity(), vec.len()), (9, 9));
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_too_large_announced_or_not() {
+        let head = Response::new(()).into_parts().0;
+        assert_eq!(Capture::begin(&head, "/", 11, 10).err(), Some(TooLarge));
+        let mut capture = Capture::begin(&head, "/", 0, 10).unwrap();
+        assert_eq!(capture.data(&[0; 10]), Ok(()));
+        assert_eq!(capture.data(&[0; 1]), Err(TooLarge));
+    }
+
+    #[test]
+    fn sensitive_values_stay_sensitive() {
+        let mut secret = HeaderValue::from_static("s");
+        secret.set_sensitive(true);
+        let response = Response::builder().header("x-a", secret).header("x-b", "p").body("");
+        let stored = capture(response.unwrap(), &HeaderMap::new());
+        let flags: Vec<_> = stored.fields().map(|(_, value)| value.is_sensitive()).collect();
+        assert_eq!(flags, [true, false]);
+    }
+
+    #[test]
+    fn a_304_keeps_its_length_and_a_204_gets_no_body() {
+        let build = |status: u16| {
+            Response::builder().status(status).header("content-length", "4").body("oops").unwrap()
+        };
+        let stored = capture(build(304), &HeaderMap::new());
+        assert_eq!((shown(stored.fields()), stored.body_len()), (vec!["content-length: 4".into()], 0));
+        let stored = capture(build(204), &HeaderMap::new());
+        assert_eq!((shown(stored.fields()).len(), stored.body_len()), (0, 0));
+    }
+}

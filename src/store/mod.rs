@@ -1,0 +1,433 @@
+//! Where operations are kept, and the contract that every such place keeps.
+//!
+//! [`MemoryStore`] is the default. [`Store`] is the contract; the feature `testing` adds [`conformance`], the suite
+//! of small named cases that tells whether an implementation keeps it.
+//!
+//! **Unstable**: the trait will change until a durable store and a few more dialects have been built upon it.
+
+mod clock;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+mod future;
+mod memory;
+
+pub use self::{clock::Clock, future::StoreFuture, memory::MemoryStore};
+
+use crate::record::{Ending, OperationId, Owner, Phase, Record, Sighting, UniqueKey};
+use std::{
+    error::Error,
+    fmt,
+    num::{NonZeroU16, NonZeroU32},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Keeps operations.
+///
+/// # Contract
+///
+/// **Atomicity.** Every verb is one atomic step: no reader and no other verb sees half of it. A verb whose condition
+/// does not hold changes nothing and says in `Ok` what stands instead, so that nobody reads twice to learn who won.
+///
+/// **Moves.** The state moves only as [`Phase::after`] allows. Whatever verbs race, an operation ends exactly once.
+///
+/// **Errors.** `Err` means that the store could not answer. With [`StoreErrorKind::Uncertain`] the step may have been
+/// taken or not: it may be repeated with the same id or claim, and repeating a step that was taken is harmless. With
+/// every other kind nothing was written.
+///
+/// **Cancellation.** A future that is dropped before its end may have taken its step or not, but never half of it.
+/// None has an effect before it is first polled, except those that are [ready](StoreFuture::ready) from the start.
+///
+/// **Clocks.** The store decides by one clock of its own when something is due; the timestamps it is given and gives
+/// are for showing.
+///
+/// **Visibility.** What a verb has written, every later verb through the same store sees.
+///
+/// # Implementing
+///
+/// Run [`conformance`](crate::store::conformance) (feature `testing`) against it. [`Record::observe`] and
+/// [`Record::end`] make the lawful moves for stores that hold records as they are.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Keeps a new operation, its key and the right to run it, in one step; idempotent on the id.
+    ///
+    /// With a key that another operation or tombstone has, nothing is written and that one is told.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Full`] when there is no room, and none can be made by letting go of finished operations whose
+    /// results have been read, the first to end first. Operations that have not ended, and unread results, are never
+    /// let go.
+    fn create<'a>(&'a self, record: &'a Arc<Record>) -> StoreFuture<'a, Created>;
+
+    /// Looks an operation up. One that is due to expire is already [`Lookup::Gone`].
+    fn find(&self, id: OperationId) -> StoreFuture<'_, Lookup>;
+
+    /// Looks up the operation that a key belongs to.
+    fn find_key<'a>(&'a self, key: &'a UniqueKey) -> StoreFuture<'a, Lookup>;
+
+    /// Operations, newest first.
+    fn list<'a>(&'a self, query: &'a ListQuery) -> StoreFuture<'a, Page>;
+
+    /// Ends the operation if it has not ended and `claim` still holds.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Full`] when there is no room for the response.
+    fn finish<'a>(
+        &'a self,
+        claim: &'a Claim,
+        sighting: &'a Sighting,
+        ending: Ending,
+    ) -> StoreFuture<'a, Settled>;
+
+    /// Ends the operation if it has not ended, whoever holds the claim, which is void from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Full`] when there is no room for the response.
+    fn complete(&self, id: OperationId, ending: Ending) -> StoreFuture<'_, Settled>;
+
+    /// Gives the claim up without an end: from then on only [`complete`](Self::complete) ends the operation, or
+    /// [`sweep`](Self::sweep), as timed out, when `within` has passed.
+    fn detach<'a>(
+        &'a self,
+        claim: &'a Claim,
+        sighting: &'a Sighting,
+        within: Duration,
+    ) -> StoreFuture<'a, Settled>;
+
+    /// Forgets an operation that has ended; a tombstone stays, with its owner and key.
+    ///
+    /// One that has not ended [stands](Settled::Stands).
+    fn forget(&self, id: OperationId) -> StoreFuture<'_, Settled>;
+
+    /// Hears that the result has been delivered to a client whole. A hint, for stores that make room by it.
+    fn mark_read(&self, id: OperationId) {
+        let _ = id;
+    }
+
+    /// Sets `bytes` aside for a response that is coming in. A hint: stores that bound what they hold refuse with
+    /// `false` when there is no room, and count it until [`give_back`](Self::give_back).
+    fn set_aside(&self, bytes: u64) -> bool {
+        let _ = bytes;
+        true
+    }
+
+    /// Gives back what was [set aside](Self::set_aside).
+    fn give_back(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
+    /// Does what is due, at most `at_most` things of it: lets go of what has expired, ends detached operations whose
+    /// time is up, drops old tombstones. Costs what is due, never what is stored.
+    fn sweep(&self, at_most: NonZeroU32) -> StoreFuture<'_, Swept>;
+
+    /// What it holds now. Never waits; a store elsewhere answers from what it counts.
+    fn usage(&self) -> StoreUsage;
+
+    /// Hints of operations that changed, by whomever; they may come late, twice, or for nothing.
+    fn changes(&self) -> Box<dyn Changes>;
+}
+
+/// Hints of changes. See [`Store::changes`].
+pub trait Changes: fmt::Debug + Send {
+    /// The next hint.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no hint.
+    fn next(&mut self) -> std::pin::Pin<Box<dyn Future<Output = Change> + Send + '_>>;
+}
+
+/// What a hint says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This operation may have changed.
+    Operation(OperationId),
+    /// Hints may have been lost; whatever somebody waits for is to be read again.
+    Resync,
+}
+
+/// The right of one process to run one operation. Fences every write of its holder.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Claim {
+    id: OperationId,
+    attempt: u16,
+    token: u64,
+}
+
+impl Claim {
+    /// Made by stores; `token` differs for every claim that was ever given for the operation.
+    #[must_use]
+    pub const fn new(id: OperationId, attempt: u16, token: u64) -> Self {
+        Self { id, attempt, token }
+    }
+
+    /// The operation.
+    #[must_use]
+    pub const fn id(&self) -> OperationId {
+        self.id
+    }
+
+    /// How often the operation has been claimed.
+    #[must_use]
+    pub const fn attempt(&self) -> u16 {
+        self.attempt
+    }
+
+    /// What fences.
+    #[must_use]
+    pub const fn token(&self) -> u64 {
+        self.token
+    }
+}
+
+/// What [`Store::create`] did.
+#[derive(Debug)]
+pub enum Created {
+    /// The operation is kept, and the caller may run it.
+    New(Claim),
+    /// The key belongs to this one.
+    Existing(Arc<Record>),
+    /// The key belongs to one that is gone.
+    Gone,
+}
+
+/// What is known under a name.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// It is here.
+    Found(Arc<Record>),
+    /// It was here: expired, forgotten, or let go to make room.
+    Gone {
+        /// Whose it was: nobody else may learn that it existed.
+        owner: Option<Owner>,
+    },
+    /// It never was, or that is forgotten too.
+    Unknown,
+}
+
+/// What a verb found.
+#[derive(Clone, Debug)]
+pub enum Settled {
+    /// The verb did its work; the operation as it is now, or was when it was forgotten.
+    Done(Arc<Record>),
+    /// Something else was there first, and stands.
+    Stands(Arc<Record>),
+    /// There is no such operation (any more).
+    Unknown,
+}
+
+/// Which operations to list.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListQuery {
+    /// Only this owner's. Without one: everybody's.
+    pub owner: Option<Owner>,
+    /// Only those that stand so. Without any: all.
+    pub states: Option<StateSet>,
+    /// Only those after this place, as the page before told it.
+    pub after: Option<Cursor>,
+    /// At most as many, from 1 to 1,000.
+    pub limit: NonZeroU16,
+}
+
+impl ListQuery {
+    /// The newest twenty of everybody's.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { owner: None, states: None, after: None, limit: const { NonZeroU16::new(20).unwrap() } }
+    }
+
+    /// The newest twenty of `owner`'s.
+    #[must_use]
+    pub fn of(owner: Owner) -> Self {
+        Self { owner: Some(owner), ..Self::all() }
+    }
+
+    /// Whether a record is wanted.
+    #[must_use]
+    pub fn wants(&self, record: &Record) -> bool {
+        self.states.is_none_or(|states| states.contains(record.phase()))
+            && self.owner.as_ref().is_none_or(|owner| record.submission.owner.as_ref() == Some(owner))
+    }
+}
+
+/// A set of states: accepted, running, succeeded, failed, cancelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateSet(u8);
+
+impl StateSet {
+    /// Adds the state with this name, as status documents spell it; `None` if there is none.
+    #[must_use]
+    pub fn with_name(self, name: &str) -> Option<Self> {
+        let bit = match name {
+            "accepted" => 0,
+            "running" => 1,
+            "succeeded" => 2,
+            "failed" => 3,
+            "cancelled" => 4,
+            _ => return None,
+        };
+        Some(Self(self.0 | 1 << bit))
+    }
+
+    /// Whether the state is in it.
+    #[must_use]
+    pub fn contains(self, phase: Phase) -> bool {
+        Self::default().with_name(phase.as_str()).is_some_and(|one| self.0 & one.0 != 0)
+    }
+}
+
+/// A place in a list. Opaque; means something only to the store that gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor(pub u64);
+
+/// Part of a list.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Newest first.
+    pub records: Vec<Arc<Record>>,
+    /// Where to go on, when there may be more.
+    pub next: Option<Cursor>,
+}
+
+/// What [`Store::sweep`] did.
+#[derive(Clone, Debug, Default)]
+pub struct Swept {
+    /// Things done. As many as were allowed: there may be more that is due.
+    pub done: u32,
+    /// Time until the next thing is due.
+    pub next: Option<Duration>,
+    /// Operations that it ended.
+    pub ended: Vec<Arc<Record>>,
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreUsage {
+    /// Operations, pending and ended.
+    pub operations: u64,
+    /// Bytes of responses, those coming in included.
+    pub bytes: u64,
+    /// Ended operations whose response nobody has read yet.
+    pub unread: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+}
+
+/// The store could not answer.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What kind of [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// There is no room.
+    Full,
+    /// It can't be reached.
+    Unavailable,
+    /// It may have done it or not. See [`Store`], "Errors".
+    Uncertain,
+    /// What it holds can't be understood.
+    Corrupt,
+}
+
+impl StoreError {
+    /// An error with no cause of its own.
+    #[must_use]
+    pub const fn new(kind: StoreErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// An error with its cause.
+    #[must_use]
+    pub fn caused_by(kind: StoreErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+
+    /// What to branch on.
+    #[must_use]
+    pub const fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            StoreErrorKind::Full => "the store is full",
+            StoreErrorKind::Unavailable => "the store is unavailable",
+            StoreErrorKind::Uncertain => "the store may have written or not",
+            StoreErrorKind::Corrupt => "the store holds something that can't be understood",
+        })
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn create<'a>(&'a self, record: &'a Arc<Record>) -> StoreFuture<'a, Created> {
+        (**self).create(record)
+    }
+    fn find(&self, id: OperationId) -> StoreFuture<'_, Lookup> {
+        (**self).find(id)
+    }
+    fn find_key<'a>(&'a self, key: &'a UniqueKey) -> StoreFuture<'a, Lookup> {
+        (**self).find_key(key)
+    }
+    fn list<'a>(&'a self, query: &'a ListQuery) -> StoreFuture<'a, Page> {
+        (**self).list(query)
+    }
+    fn finish<'a>(
+        &'a self,
+        claim: &'a Claim,
+        sighting: &'a Sighting,
+        ending: Ending,
+    ) -> StoreFuture<'a, Settled> {
+        (**self).finish(claim, sighting, ending)
+    }
+    fn complete(&self, id: OperationId, ending: Ending) -> StoreFuture<'_, Settled> {
+        (**self).complete(id, ending)
+    }
+    fn detach<'a>(
+        &'a self,
+        claim: &'a Claim,
+        sighting: &'a Sighting,
+        within: Duration,
+    ) -> StoreFuture<'a, Settled> {
+        (**self).detach(claim, sighting, within)
+    }
+    fn forget(&self, id: OperationId) -> StoreFuture<'_, Settled> {
+        (**self).forget(id)
+    }
+    fn mark_read(&self, id: OperationId) {
+        (**self).mark_read(id);
+    }
+    fn set_aside(&self, bytes: u64) -> bool {
+        (**self).set_aside(bytes)
+    }
+    fn give_back(&self, bytes: u64) {
+        (**self).give_back(bytes);
+    }
+    fn sweep(&self, at_most: NonZeroU32) -> StoreFuture<'_, Swept> {
+        (**self).sweep(at_most)
+    }
+    fn usage(&self) -> StoreUsage {
+        (**self).usage()
+    }
+    fn changes(&self) -> Box<dyn Changes> {
+        (**self).changes()
+    }
+}
+
+const _: fn(&dyn Store) = |_| {};
