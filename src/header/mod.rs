@@ -7,9 +7,15 @@
 //! | field | specification | here |
 //! | --- | --- | --- |
 //! | `Retry-After` | [RFC 9110, section 10.2.3] | [`retry_after`], [`retry_after_for`] |
+//! | `Idempotency-Key` | [draft-ietf-httpapi-idempotency-key-header] | [`idempotency_key`] |
 //!
 //! [RFC 9110, section 10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+//! [draft-ietf-httpapi-idempotency-key-header]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 
+mod idempotency_key;
 mod retry_after;
 
-pub use self::retry_after::{retry_after, retry_after_for};
+pub use self::{
+    idempotency_key::{IDEMPOTENCY_KEY, InvalidKey, idempotency_key},
+    retry_after::{retry_after, retry_after_for},
+};
