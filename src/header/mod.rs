@@ -9,6 +9,7 @@
 //! | `Prefer`, `Preference-Applied` | [RFC 7240] | [`Prefer`], [`remove_preferences`], [`applied`] |
 //! | `Retry-After` | [RFC 9110, section 10.2.3] | [`retry_after`], [`retry_after_for`] |
 //! | `Idempotency-Key` | [draft-ietf-httpapi-idempotency-key-header] | [`idempotency_key`] |
+//! | `If-Match`, `If-None-Match` | [RFC 9110, section 13.1] | [`if_match_holds`], [`if_none_match_holds`] |
 //!
 //! # Example
 //!
@@ -38,16 +39,30 @@
 //! # Ok::<(), http::header::InvalidHeaderValue>(())
 //! ```
 //!
+//! # Tolerance
+//!
+//! What may be ignored is ignored: a broken `Prefer` prefers nothing, a broken entity tag matches
+//! nothing. Only [`idempotency_key`] reports an error, because a client that sent a key relies on
+//! it, and running its request twice is worse than refusing it.
+//!
+//! In `Prefer`, `If-Match` and `If-None-Match` several lines read as one list ([RFC 9110, section
+//! 5.3]). A line is always a whole number of members: a quote left open ends with its line and
+//! does not swallow the next one.
+//!
 //! [RFC 7240]: https://www.rfc-editor.org/rfc/rfc7240
+//! [RFC 9110, section 5.3]: https://www.rfc-editor.org/rfc/rfc9110#section-5.3
 //! [RFC 9110, section 10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+//! [RFC 9110, section 13.1]: https://www.rfc-editor.org/rfc/rfc9110#section-13.1
 //! [draft-ietf-httpapi-idempotency-key-header]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 
+mod entity_tag;
 mod idempotency_key;
 mod list;
 mod prefer;
 mod retry_after;
 
 pub use self::{
+    entity_tag::{if_match_holds, if_none_match_holds},
     idempotency_key::{IDEMPOTENCY_KEY, InvalidKey, idempotency_key},
     prefer::{PREFER, PREFERENCE_APPLIED, Prefer, applied, remove_preferences},
     retry_after::{retry_after, retry_after_for},
