@@ -272,10 +272,16 @@ impl StateSet {
         Some(Self(self.0 | 1 << bit))
     }
 
+    /// Whether a state is in both.
+    #[must_use]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Whether the state is in it.
     #[must_use]
     pub fn contains(self, phase: Phase) -> bool {
-        Self::default().with_name(phase.as_str()).is_some_and(|one| self.0 & one.0 != 0)
+        Self::default().with_name(phase.as_str()).is_some_and(|one| self.intersects(one))
     }
 }
 
