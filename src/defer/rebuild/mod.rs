@@ -13,6 +13,8 @@
 //! | `http_body_util::Full<Bytes>` | | dropped, it has no place for them |
 //! | `http_body_util::combinators::BoxBody<Bytes, E>` | | kept |
 //! | `http_body_util::combinators::UnsyncBoxBody<Bytes, E>` | | kept |
+//! | `axum::body::Body` | `axum` | kept |
+//! | `tonic::body::Body` | `tonic` | kept |
 //!
 //! A type of your own implements the trait in a few lines; see [`Rebuild`], also for the types of
 //! other crates.
@@ -45,6 +47,11 @@
 
 mod body_util;
 mod with_trailers;
+
+#[cfg(feature = "axum")]
+mod axum;
+#[cfg(feature = "tonic")]
+mod tonic;
 
 use std::{
     fmt,
