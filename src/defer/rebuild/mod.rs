@@ -14,6 +14,7 @@
 //! | `http_body_util::combinators::BoxBody<Bytes, E>` | | kept |
 //! | `http_body_util::combinators::UnsyncBoxBody<Bytes, E>` | | kept |
 //! | `axum::body::Body` | `axum` | kept |
+//! | `hyper::body::Incoming` | `hyper` | kept |
 //! | `tonic::body::Body` | `tonic` | kept |
 //!
 //! A type of your own implements the trait in a few lines; see [`Rebuild`], also for the types of
@@ -50,6 +51,8 @@ mod with_trailers;
 
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "hyper")]
+mod hyper;
 #[cfg(feature = "tonic")]
 mod tonic;
 
