@@ -1,0 +1,3 @@
+//! Work that outlives the exchange it came in with.
+
+pub mod rebuild;
