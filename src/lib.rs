@@ -1,1 +1,3 @@
 //! Asynchronous request-reply as Tower middleware.
+
+mod record;
