@@ -2,3 +2,5 @@
 
 #[cfg_attr(not(test), expect(dead_code))]
 mod end_to_end;
+#[cfg_attr(not(test), expect(dead_code))]
+mod reference;
