@@ -11,6 +11,7 @@ pub mod record;
 mod runner;
 mod status;
 pub mod store;
+mod trace;
 
 #[doc(inline)]
 pub use self::{

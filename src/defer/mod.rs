@@ -1,3 +1,20 @@
-//! Work that outlives the exchange it came in with.
+//! The middleware: requests in, 202 out, the inner service run in a task of its own.
 
+pub mod admit;
 pub mod rebuild;
+
+mod accept;
+mod body;
+mod compact;
+mod future;
+mod layer;
+mod service;
+mod upload;
+
+pub use self::{
+    body::{ReplyBody, ResponseBody},
+    future::ResponseFuture,
+    layer::{ByTrait, DeferLayer, MakeBody, WithFunction},
+    service::Defer,
+};
+pub(crate) use self::layer::Options;

@@ -1,5 +1,10 @@
 use super::View;
-use crate::{json, problem::Problem, record::Timestamp};
+use crate::{
+    json,
+    problem::Problem,
+    record::{Revision, Timestamp},
+};
+use http::HeaderValue;
 use std::io::Write;
 
 /// Content type of the status document.
@@ -87,4 +92,11 @@ fn time(out: &mut Vec<u8>, name: &str, time: Option<Timestamp>) {
     if let Some(time) = time {
         let _ = write!(out, "{name}\"{time}\"");
     }
+}
+
+/// The entity tag of a status document. Strong: two documents of one operation with one revision are the same to the
+/// byte.
+#[must_use]
+pub fn entity_tag(revision: Revision) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{}\"", revision.0)).expect("digits in quotes")
 }

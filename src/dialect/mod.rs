@@ -10,7 +10,7 @@ mod mount;
 mod rfc;
 
 pub use self::{
-    document::{STATUS_DOCUMENT, status_document},
+    document::{STATUS_DOCUMENT, entity_tag, status_document},
     mount::{Links, Mount, Route},
     rfc::{OPERATION_OUTCOME, Rfc},
 };

@@ -1,5 +1,5 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, ListAsk, OptIn, Route, STATUS_DOCUMENT, View,
+    Address, Answer, Ask, Dialect, Head, ListAsk, OptIn, Route, STATUS_DOCUMENT, View, entity_tag,
     status_document,
 };
 use crate::{
@@ -102,7 +102,7 @@ impl Dialect for Rfc {
     }
 
     fn opt_in(&self, head: Head<'_>) -> OptIn {
-        let Prefer { respond_async, wait, .. } = Prefer::parse(head.headers);
+        let Prefer { respond_async, wait } = Prefer::parse(head.headers);
         OptIn { asked: respond_async, wait }
     }
 
@@ -129,7 +129,7 @@ impl Dialect for Rfc {
                 Style::Replay | Style::SeeOther => self.pending(view, StatusCode::ACCEPTED),
                 Style::SeeOtherFromOk => {
                     let mut response = self.pending(view, StatusCode::OK);
-                    response.headers_mut().insert(header::ETAG, entity_tag(view));
+                    response.headers_mut().insert(header::ETAG, entity_tag(view.revision()));
                     response
                 }
             },
@@ -141,7 +141,7 @@ impl Dialect for Rfc {
             (Ask::Result, _) => not_ready(view, StatusCode::NOT_FOUND),
             (Ask::Status, _) => {
                 let mut response = document(view);
-                response.headers_mut().insert(header::ETAG, entity_tag(view));
+                response.headers_mut().insert(header::ETAG, entity_tag(view.revision()));
                 response.headers_mut().insert(header::VARY, VARY_PREFER);
                 if !view.phase().is_ended() {
                     response.headers_mut().insert(header::RETRY_AFTER, retry_after(view.retry_after()));
@@ -227,11 +227,6 @@ fn document(view: &View<'_>) -> Response<Answer> {
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
     response
-}
-
-/// Strong: two documents with one revision are the same to the byte.
-fn entity_tag(view: &View<'_>) -> HeaderValue {
-    HeaderValue::try_from(format!("\"{}\"", view.revision().0)).expect("digits in quotes")
 }
 
 fn see_other(view: &View<'_>) -> Response<Answer> {

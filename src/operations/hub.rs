@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -93,11 +93,26 @@ pub(crate) struct Reader {
 impl Reader {
     /// Takes a place, or gives `None` where there are as many readers as there may be.
     pub(crate) fn join(engine: &Arc<Engine>, id: OperationId) -> Option<Self> {
-        let (hub, limits) = (&engine.hub, &engine.limits);
+        let limits = &engine.limits;
+        Self::join_within(engine, id, limits.readers, limits.readers_per_operation)
+    }
+
+    /// Takes a place, however many there are.
+    pub(crate) fn watch(engine: &Arc<Engine>, id: OperationId) -> Self {
+        Self::join_within(engine, id, usize::MAX, usize::MAX).expect("there is no bound")
+    }
+
+    fn join_within(
+        engine: &Arc<Engine>,
+        id: OperationId,
+        in_all: usize,
+        per_operation: usize,
+    ) -> Option<Self> {
+        let hub = &engine.hub;
         let reader = {
             let mut topics = hub.topics();
             let here = topics.get(&id).map_or(0, |topic| topic.readers.load(Ordering::Relaxed));
-            if hub.readers() >= limits.readers || here >= limits.readers_per_operation {
+            if hub.readers() >= in_all || here >= per_operation {
                 return None;
             }
             let topic = topics.entry(id).or_default();
@@ -136,8 +151,7 @@ fn listen(engine: &Arc<Engine>) {
         return;
     }
     let mut changes = engine.store.changes();
-    let (store, weak) = (engine.store.clone(), Arc::downgrade(engine));
-    let mut listening = Listening(weak);
+    let mut listening = Listening(Arc::downgrade(engine));
     tokio::spawn(async move {
         loop {
             let change = changes.next().await;
@@ -150,8 +164,7 @@ fn listen(engine: &Arc<Engine>) {
                 engine.hub.listening.store(false, Ordering::SeqCst);
                 // Whoever came in between may have found it still listening.
                 if engine.hub.readers() == 0 || engine.hub.listening.swap(true, Ordering::SeqCst) {
-                    listening.0 = std::sync::Weak::new();
-                    drop(store);
+                    listening.0 = Weak::new();
                     return;
                 }
             }
@@ -160,7 +173,7 @@ fn listen(engine: &Arc<Engine>) {
 }
 
 /// Says that nobody listens any more when the task goes, be it with its runtime.
-struct Listening(std::sync::Weak<Engine>);
+struct Listening(Weak<Engine>);
 
 impl Drop for Listening {
     fn drop(&mut self) {

@@ -1,5 +1,8 @@
 use super::Engine;
-use crate::record::{OperationId, Report, Revision, Sighting, Timestamp};
+use crate::{
+    record::{Ending, OperationId, Report, Revision, Sighting, Stop, Timestamp},
+    store::Settled,
+};
 use hashbrown::HashTable;
 use std::{
     fmt,
@@ -133,24 +136,21 @@ impl Live {
         engine.hub.changed(self.id);
     }
 
-    /// What the task is told, if anything; otherwise it is woken when there is something.
-    pub(crate) fn poll_news(&self, cx: &mut Context<'_>) -> Option<News> {
+    /// What the task is told. Where that is nothing it is woken when there is something, and learns whether the inner
+    /// service has been called yet.
+    pub(crate) fn poll_news(&self, cx: &mut Context<'_>) -> News {
         let mut state = self.state();
         if let Some(signal) = state.signal {
-            return Some(News::Signal(signal));
+            return News::Signal(signal);
         }
         if state.detach == Detach::Asked {
-            return Some(News::Detach);
+            return News::Detach;
         }
         match &mut state.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        None
-    }
-
-    pub(crate) fn is_started(&self) -> bool {
-        self.state().sighting.started.is_some()
+        News::None { started: state.sighting.started.is_some() }
     }
 
     pub(crate) fn settle_detach(&self, to: Detach) {
@@ -197,6 +197,22 @@ impl Live {
     }
 }
 
+impl Live {
+    /// The task that runs the operation is gone, or can't be reached: ends it as interrupted, where the store answers
+    /// at once. Elsewhere the claim lapses.
+    pub(crate) fn abandon(&self) {
+        let Some(engine) = self.engine.upgrade() else { return };
+        let sighting = self.sighting();
+        self.raise(Signal::Over);
+        let ending = Ending::without_response(Stop::Interrupted, engine.clock.wall());
+        let settled = engine.store.complete(self.id, ending, Some(sighting)).now();
+        engine.live.remove(self.id);
+        if let Ok(Ok(Settled::Done(record))) = settled {
+            engine.ended(&record);
+        }
+    }
+}
+
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live").field("id", &self.id).finish_non_exhaustive()
@@ -206,6 +222,7 @@ impl fmt::Debug for Live {
 /// What the task that runs an operation is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
+    None { started: bool },
     Signal(Signal),
     Detach,
 }

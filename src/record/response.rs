@@ -124,7 +124,8 @@ impl Capture {
         if expected_body > limit {
             return Err(TooLarge);
         }
-        let kept = || keep_of_response(&head.headers).filter(|(name, _)| kept_at(head.status, name));
+        let told = told_length(head);
+        let kept = || keep_of_response(&head.headers).chain(told);
         let fields: usize = kept().map(|(name, value)| 6 + name.as_str().len() + value.len()).sum();
         // Trust the announcement up to a point: what was not sent must not be allocated.
         let expected = usize::try_from(expected_body.min(1 << 20)).unwrap_or(0);
@@ -179,8 +180,9 @@ impl Capture {
 }
 
 /// `Content-Length` is made anew wherever there is a body; a 304 has none, and tells the length of another's.
-fn kept_at(status: StatusCode, name: &HeaderName) -> bool {
-    name != header::CONTENT_LENGTH || status == StatusCode::NOT_MODIFIED
+fn told_length(head: &response::Parts) -> Option<(&HeaderName, &HeaderValue)> {
+    let told = head.headers.get(header::CONTENT_LENGTH)?;
+    (head.status == StatusCode::NOT_MODIFIED).then_some((&header::CONTENT_LENGTH, told))
 }
 
 fn put(buffer: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {

@@ -80,12 +80,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         ending: Ending,
     ) -> StoreFuture<'a, Settled>;
 
-    /// Ends the operation if it has not ended, whoever holds the claim, which is void from then on.
+    /// Ends the operation if it has not ended, whoever holds the claim, which is void from then on. A `sighting` is what
+    /// the caller knows of it, if it happens to run it.
     ///
     /// # Errors
     ///
     /// [`StoreErrorKind::Full`] when there is no room for the response.
-    fn complete(&self, id: OperationId, ending: Ending) -> StoreFuture<'_, Settled>;
+    fn complete(
+        &self,
+        id: OperationId,
+        ending: Ending,
+        sighting: Option<Sighting>,
+    ) -> StoreFuture<'_, Settled>;
 
     /// Gives the claim up without an end: from then on only [`complete`](Self::complete) ends the operation, or
     /// [`sweep`](Self::sweep), as timed out, when `within` has passed.
@@ -402,8 +408,13 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     ) -> StoreFuture<'a, Settled> {
         (**self).finish(claim, sighting, ending)
     }
-    fn complete(&self, id: OperationId, ending: Ending) -> StoreFuture<'_, Settled> {
-        (**self).complete(id, ending)
+    fn complete(
+        &self,
+        id: OperationId,
+        ending: Ending,
+        sighting: Option<Sighting>,
+    ) -> StoreFuture<'_, Settled> {
+        (**self).complete(id, ending, sighting)
     }
     fn detach<'a>(
         &'a self,

@@ -1,0 +1,342 @@
+//! The way of a deferred request, from its head to its 202.
+
+use super::{
+    MakeBody, Options, ReplyBody, ResponseBody, compact::compact, future::vary_by_prefer,
+    rebuild::Buffered, service::Shared, upload,
+};
+use crate::{
+    dialect::{Answer, Head, OptIn},
+    header::idempotency_key,
+    operations::{Engine, Face, Live, Place},
+    problem::{Problem, ProblemKind},
+    record::{Fingerprint, KeyUse, OperationId, Owner, Record, Submission, UniqueKey},
+    runner::{self, Hold, Kept, OperationHandle, Reply, Task, Work},
+    store::{Lookup, StoreError, StoreErrorKind},
+    trace,
+};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Version, header, request};
+use http_body::Body;
+use std::{borrow::Cow, error::Error, pin::pin, sync::Arc, time::Duration};
+use tower_service::Service;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Accepts a request: reads it, keeps it, spawns its task, and answers.
+pub(super) async fn accept<S, M, B, R>(
+    inner: S,
+    layer: Arc<Shared<M>>,
+    request: Request<B>,
+) -> Result<Response<ResponseBody<R>>, S::Error>
+where
+    S: Service<Request<B>, Response = Response<R>> + Send + 'static,
+    S::Error: Into<BoxError> + Send + 'static,
+    S::Future: Send + 'static,
+    M: MakeBody<B>,
+    B: Body<Data = Bytes> + Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    let (head, body) = request.into_parts();
+    let desk = Desk::new(&layer, &head);
+    let received = {
+        let mut body = pin!(body);
+        match desk.receive(&head, body.as_mut()).await {
+            Ok(received) => received,
+            Err(refusal) => {
+                let mut response = desk.refusal(refusal);
+                let limits = &desk.engine.limits;
+                upload::discard(limits, head.version, &head.headers, body, &mut response).await;
+                return Ok(response);
+            }
+        }
+    };
+    desk.run(inner, &layer.make, head, received).await
+}
+
+/// Where a request is accepted.
+struct Desk<'a> {
+    engine: &'a Arc<Engine>,
+    face: &'a Arc<Face>,
+    options: &'a Options,
+    opt_in: OptIn,
+    /// How long the answer may be held back.
+    hold: Duration,
+}
+
+/// A request that may become an operation.
+struct Received {
+    body: Buffered,
+    place: Place,
+    owner: Option<Owner>,
+    key: Option<KeyUse>,
+}
+
+/// Why it may not.
+enum Refusal {
+    Problem(Problem),
+    /// The layer's own check says so.
+    Checked(Response<Bytes>),
+    /// It is a repeat of this one.
+    Repeat(Arc<Record>),
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl<'a> Desk<'a> {
+    fn new<M>(layer: &'a Shared<M>, head: &request::Parts) -> Self {
+        let (engine, face) = (&layer.operations.engine, &layer.operations.face);
+        let asked = face.dialect.opt_in(head.into());
+        let at_most = engine.limits.wait;
+        // A client that asks for an answer before the work is done, and for no wait, gets none.
+        let default = if asked.asked { Duration::ZERO } else { layer.options.wait };
+        let hold = asked.wait.unwrap_or(default).min(at_most);
+        let opt_in = OptIn { asked: asked.asked, wait: asked.wait.map(|_| hold) };
+        Self { engine, face, options: &layer.options, opt_in, hold }
+    }
+
+    /// Decides from the head, then reads the body, then decides by both.
+    async fn receive<B: Body<Data = Bytes>>(
+        &self,
+        head: &request::Parts,
+        body: std::pin::Pin<&mut B>,
+    ) -> Result<Received, Refusal> {
+        let (engine, limit) = (self.engine, self.options.request_body);
+        if engine.is_draining() {
+            return Err(upload::draining(engine).into());
+        }
+        let owner = self.face.principal(head.into());
+        let key = self.key(head, owner.as_ref())?;
+        if upload::declared(head.into(), &*body) > limit {
+            return Err(upload::too_large(limit).into());
+        }
+        // The place is taken before the body is read. A repeat needs none, but whether it is one shows at its end.
+        let place = Place::take(engine);
+        if place.is_none() && key.is_none() {
+            return Err(upload::full(engine).into());
+        }
+        let body = upload::read(engine, body, limit).await?;
+        let key = match key {
+            Some(key) => {
+                let fingerprint = fingerprint(head, body.bytes());
+                self.refuse_repeat(engine.store.find_key(&key).await, &fingerprint)?;
+                Some(KeyUse { key, fingerprint })
+            }
+            None => None,
+        };
+        let place = place.ok_or_else(|| upload::full(engine))?;
+        if let Some(check) = &self.options.check {
+            let copy = Request::from_parts(head.clone(), body.bytes().clone());
+            check(copy).await.map_err(Refusal::Checked)?;
+        }
+        if engine.is_draining() {
+            return Err(upload::draining(engine).into());
+        }
+        Ok(Received { body, place, owner, key })
+    }
+
+    /// The idempotency key, where keys count.
+    fn key(
+        &self,
+        head: &request::Parts,
+        owner: Option<&Owner>,
+    ) -> Result<Option<UniqueKey>, Problem> {
+        if owner.is_none() && !self.face.shared_keys {
+            return Ok(None);
+        }
+        let key: Option<Cow<'_, str>> = match &self.options.key {
+            Some(rule) => rule(Head::from(head)),
+            None => idempotency_key(&head.headers).map_err(|invalid| {
+                Problem::new(ProblemKind::KeyInvalid).detail(invalid.to_string())
+            })?,
+        };
+        Ok(key.map(|key| match owner {
+            Some(owner) => UniqueKey::of(owner, &key),
+            None => UniqueKey::shared(&key),
+        }))
+    }
+
+    fn refuse_repeat(
+        &self,
+        found: Result<Lookup, StoreError>,
+        fingerprint: &Fingerprint,
+    ) -> Result<(), Refusal> {
+        match found {
+            Ok(Lookup::Unknown) => Ok(()),
+            Ok(Lookup::Found(record)) => Err(self.repeat(record, fingerprint)),
+            Ok(Lookup::Gone { .. }) => Err(Problem::new(ProblemKind::Expired).into()),
+            Err(error) => Err(self.unavailable(&error).into()),
+        }
+    }
+
+    fn repeat(&self, record: Arc<Record>, fingerprint: &Fingerprint) -> Refusal {
+        let same = record.submission.key.as_ref().is_some_and(|used| used.fingerprint == *fingerprint);
+        if !same {
+            Problem::new(ProblemKind::KeyReused).into()
+        } else if self.options.strict_keys && !record.phase().is_ended() {
+            let problem = Problem::new(ProblemKind::KeyInUse);
+            problem.retry_after(self.engine.retry_after()).into()
+        } else {
+            Refusal::Repeat(record)
+        }
+    }
+
+    fn unavailable(&self, error: &StoreError) -> Problem {
+        trace::store_failed("accept", error);
+        match error.kind() {
+            StoreErrorKind::Full => upload::full(self.engine),
+            _ => Problem::new(ProblemKind::Unavailable).retry_after(self.engine.retry_after()),
+        }
+    }
+
+    /// Makes an operation of the request.
+    async fn run<S, M, B, R>(
+        &self,
+        inner: S,
+        make: &M,
+        mut head: request::Parts,
+        received: Received,
+    ) -> Result<Response<ResponseBody<R>>, S::Error>
+    where
+        S: Service<Request<B>, Response = Response<R>> + Send + 'static,
+        S::Error: Into<BoxError> + Send + 'static,
+        S::Future: Send + 'static,
+        M: MakeBody<B>,
+        B: Body<Data = Bytes> + Send + 'static,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let (engine, face) = (self.engine, self.face);
+        let Received { body, place, owner, key } = received;
+        let keyed = key.is_some();
+        let (version, record) = (head.version, self.record(&head, owner, key));
+        let live = Live::new(record.id, record.attempt, engine, record.revision, record.created);
+        let live = Arc::new(live);
+        let task = Task::new(record.clone(), self.options.terms, live.clone(), place);
+        compact(&mut head);
+        face.dialect.take_out(&mut head.headers);
+        head.extensions.insert(OperationHandle::new(live));
+        let (body, driver) = make.make(body).into_parts();
+        let work = Work { inner, request: Request::from_parts(head, body), driver };
+
+        if self.hold.is_zero() {
+            return Ok(match runner::keep_and_spawn(task, None, work).await {
+                Kept::New(()) => self.accepted(&record),
+                other => self.not_kept(other, &record),
+            });
+        }
+        let (hold, answer) = Hold::new(self.hold);
+        if keyed {
+            match runner::keep_and_spawn(task, Some(hold), work).await {
+                Kept::New(()) => {}
+                other => return Ok(self.not_kept(other, &record)),
+            }
+        } else {
+            trace::spawn(runner::run(task, None, Some(hold), work));
+        }
+        Ok(match answer.await {
+            Ok(Reply::Accepted(record)) => self.accepted(&record),
+            Ok(Reply::Response(head, stored)) => {
+                let body = ReplyBody::stored(&stored, version);
+                let mut response = Response::from_parts(*head, ResponseBody::own(body));
+                face.dialect.applied(self.opt_in, response.headers_mut());
+                vary_by_prefer(response.headers_mut());
+                response
+            }
+            Ok(Reply::Error(error)) => return Err(error),
+            Ok(Reply::Stopped(stop)) => {
+                let problem = Problem::of_outcome(stop.outcome());
+                own(face.dialect.problem(&problem.unwrap_or(Problem::new(ProblemKind::Lost))))
+            }
+            // The task was dropped with its runtime.
+            Err(_) => own(face.dialect.problem(&Problem::new(ProblemKind::Interrupted))),
+        })
+    }
+
+    fn record(
+        &self,
+        head: &request::Parts,
+        owner: Option<Owner>,
+        key: Option<KeyUse>,
+    ) -> Arc<Record> {
+        let target = target(head).into();
+        let face = self.face.name.clone();
+        let mut submission =
+            Submission::new(head.method.clone(), target, face, self.options.keep_for);
+        submission.owner = owner;
+        submission.key = key;
+        Arc::new(Record::new(OperationId::random(), submission, self.engine.clock.wall()))
+    }
+
+    fn accepted<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
+        let (face, opt_in) = (self.face, self.opt_in);
+        let sighting = self.engine.sighting(record);
+        let response = self.engine.view(face, record, sighting.as_ref(), |view| {
+            face.dialect.accepted(view, opt_in)
+        });
+        response.map(|answer| {
+            ResponseBody::own(match answer {
+                Answer::Bytes(bytes) => ReplyBody::new(bytes),
+                Answer::Stored => ReplyBody::default(),
+            })
+        })
+    }
+
+    fn not_kept<R>(&self, kept: Kept, mine: &Record) -> Response<ResponseBody<R>> {
+        let refusal = match (kept, &mine.submission.key) {
+            (Kept::Existing(record), Some(key)) => self.repeat(record, &key.fingerprint),
+            (Kept::Gone, _) => Problem::new(ProblemKind::Expired).into(),
+            (Kept::Failed(error), _) => self.unavailable(&error).into(),
+            (Kept::New(()) | Kept::Existing(_), _) => upload::full(self.engine).into(),
+        };
+        self.refusal(refusal)
+    }
+
+    fn refusal<R>(&self, refusal: Refusal) -> Response<ResponseBody<R>> {
+        match refusal {
+            Refusal::Problem(problem) => own(self.face.dialect.problem(&problem)),
+            Refusal::Checked(response) => own(response),
+            Refusal::Repeat(record) => match record.ending() {
+                // The first time it was answered at once: so it is again.
+                Some(ending) if ending.answered => self.answered_before(&record),
+                _ => self.accepted(&record),
+            },
+        }
+    }
+
+    fn answered_before<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
+        self.engine.view(self.face, record, None, |view| match (view.replay(), view.response()) {
+            (Some(head), Some(stored)) => {
+                let body = ReplyBody::stored(stored, Version::HTTP_11);
+                Response::from_parts(head, ResponseBody::own(body))
+            }
+            _ => {
+                let outcome = view.ending().map(|ending| ending.outcome);
+                let problem = outcome.and_then(Problem::of_outcome);
+                own(self.face.dialect.problem(&problem.unwrap_or(Problem::new(ProblemKind::Lost))))
+            }
+        })
+    }
+}
+
+fn own<R>(response: Response<Bytes>) -> Response<ResponseBody<R>> {
+    response.map(|bytes| ResponseBody::own(ReplyBody::new(bytes)))
+}
+
+/// The target as the client sent it, before a router took a prefix away.
+fn target(head: &request::Parts) -> &str {
+    #[cfg(feature = "axum")]
+    let uri = head.extensions.get::<axum::extract::OriginalUri>().map_or(&head.uri, |uri| &uri.0);
+    #[cfg(not(feature = "axum"))]
+    let uri = &head.uri;
+    uri.path_and_query().map_or("", |path| path.as_str())
+}
+
+fn fingerprint(head: &request::Parts, body: &Bytes) -> Fingerprint {
+    let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    Fingerprint::of(&head.method, target(head), kind.unwrap_or_default(), body)
+}

@@ -1,0 +1,455 @@
+//! One operation's task: runs the inner service, captures what it answers, and ends the operation.
+
+mod capture;
+mod guarded;
+mod handle;
+
+pub(crate) use self::capture::capture;
+pub use self::handle::{DetachError, MetadataError, OperationHandle};
+
+use self::guarded::{Guarded, Step};
+use crate::{
+    defer::rebuild::Driver,
+    operations::{CompleteError, Detach, Engine, Live, Place, Signal},
+    record::{Ending, Record, Stop, StoredResponse},
+    store::{Claim, Created, Settled, StoreError, StoreErrorKind},
+    trace,
+};
+use bytes::Bytes;
+use http::{Request, Response, response};
+use http_body::Body;
+use std::{
+    error::Error,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep},
+};
+use tower_service::Service;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What a layer lets one operation have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) start_within: Duration,
+    pub(crate) run_time: Duration,
+    pub(crate) cancel_grace: Duration,
+    pub(crate) response_body: u64,
+}
+
+/// One operation on its way: what it holds, and gives back however its task ends.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) record: Arc<Record>,
+    pub(crate) terms: Terms,
+    live: Arc<Live>,
+    place: Place,
+    over: bool,
+}
+
+impl Task {
+    pub(crate) fn new(record: Arc<Record>, terms: Terms, live: Arc<Live>, mut place: Place) -> Self {
+        place.accept();
+        place.engine().live.insert(live.clone());
+        Self { record, terms, live, place, over: false }
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        self.place.engine()
+    }
+
+    /// The operation never became one.
+    fn dismiss(mut self) {
+        self.over();
+    }
+
+    /// There is nothing left to do.
+    fn over(&mut self) {
+        self.over = true;
+        self.engine().live.remove(self.record.id);
+        self.live.raise(Signal::Over);
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if !self.over {
+            // Dropped in its midst, with its runtime.
+            self.live.abandon();
+        }
+    }
+}
+
+/// The inner service, and what it is to be called with.
+#[derive(Debug)]
+pub(crate) struct Work<S, B> {
+    pub(crate) inner: S,
+    pub(crate) request: Request<B>,
+    pub(crate) driver: Option<Driver>,
+}
+
+/// The client waits: it is answered from the capture, or, when its patience ends, with a 202.
+#[derive(Debug)]
+pub(crate) struct Hold<E> {
+    reply: oneshot::Sender<Reply<E>>,
+    /// None once there is no record to be had: then it waits for the end, as without the layer.
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+impl<E> Hold<E> {
+    pub(crate) fn new(at_most: Duration) -> (Self, oneshot::Receiver<Reply<E>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { reply, limit: Some(Box::pin(tokio::time::sleep(at_most))) }, answer)
+    }
+}
+
+/// What a client that waits is told.
+#[derive(Debug)]
+pub(crate) enum Reply<E> {
+    /// It takes longer; the operation is stored.
+    Accepted(Arc<Record>),
+    /// The inner service has answered.
+    Response(Box<response::Parts>, StoredResponse),
+    /// The inner service has failed.
+    Error(E),
+    /// It ended without a response.
+    Stopped(Stop),
+}
+
+enum End<E> {
+    Response(Box<response::Parts>, StoredResponse),
+    Error(E),
+    Stop(Stop, Option<BoxError>),
+    /// Somebody else has ended it.
+    Taken,
+    /// The only one who wanted to know is gone.
+    Unwanted,
+}
+
+/// What came of keeping an operation.
+#[derive(Debug)]
+pub(crate) enum Kept<T = ()> {
+    New(T),
+    Existing(Arc<Record>),
+    Gone,
+    Failed(StoreError),
+}
+
+impl From<Result<Created, StoreError>> for Kept<Claim> {
+    fn from(created: Result<Created, StoreError>) -> Self {
+        match created {
+            Ok(Created::New(claim)) => Self::New(claim),
+            Ok(Created::Existing(record)) => Self::Existing(record),
+            Ok(Created::Gone) => Self::Gone,
+            Err(error) => {
+                trace::store_failed("create", &error);
+                Self::Failed(error)
+            }
+        }
+    }
+}
+
+impl Kept<Claim> {
+    fn split(self) -> (Option<Claim>, Kept) {
+        match self {
+            Self::New(claim) => (Some(claim), Kept::New(())),
+            Self::Existing(record) => (None, Kept::Existing(record)),
+            Self::Gone => (None, Kept::Gone),
+            Self::Failed(error) => (None, Kept::Failed(error)),
+        }
+    }
+}
+
+/// Keeps an operation and spawns its task.
+///
+/// A store that answers at once leaves no moment in between at which the client could go away. With any other the
+/// keeping is part of the task: one task owns the operation from here to its end.
+pub(crate) async fn keep_and_spawn<S, B, R>(
+    task: Task,
+    hold: Option<Hold<S::Error>>,
+    work: Work<S, B>,
+) -> Kept
+where
+    S: Service<Request<B>, Response = Response<R>> + Send + 'static,
+    S::Error: Into<BoxError> + Send + 'static,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    let at_once = task.engine().store.create(&task.record).now();
+    if let Ok(created) = at_once {
+        let (claim, kept) = Kept::from(created).split();
+        match claim {
+            Some(claim) => trace::spawn(run(task, Some(claim), hold, work)),
+            None => task.dismiss(),
+        }
+        return kept;
+    }
+    // A future that was never polled has done nothing.
+    drop(at_once);
+    let (tell, told) = oneshot::channel();
+    trace::spawn(async move {
+        let (claim, kept) = keep(task.engine(), &task.record).await.split();
+        let _ = tell.send(kept);
+        match claim {
+            Some(claim) => run(task, Some(claim), hold, work).await,
+            None => task.dismiss(),
+        }
+    });
+    told.await.unwrap_or_else(|_| Kept::Failed(StoreError::new(StoreErrorKind::Unavailable)))
+}
+
+/// Keeps an operation, trying again while it is uncertain whether that was done.
+async fn keep(engine: &Engine, record: &Arc<Record>) -> Kept<Claim> {
+    const TRIES: u32 = 3;
+    let mut created = engine.store.create(record).await;
+    for _ in 1..TRIES {
+        match &created {
+            Err(error) if error.kind() == StoreErrorKind::Uncertain => {}
+            _ => break,
+        }
+        created = engine.store.create(record).await;
+    }
+    created.into()
+}
+
+enum Turn<T> {
+    Step(Step<T>),
+    /// The client's patience has ended.
+    Late,
+    /// The client is gone.
+    Unwanted,
+}
+
+/// Runs an operation to its end. Without a claim it is not kept yet, and will be only if it outlasts `hold`.
+pub(crate) async fn run<S, B, R>(
+    mut task: Task,
+    mut claim: Option<Claim>,
+    mut hold: Option<Hold<S::Error>>,
+    work: Work<S, B>,
+) where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+{
+    let live = task.live.clone();
+    let engine = task.engine().clone();
+    let mut detached = false;
+    let end = {
+        let execution = execute(&mut task.place, &live, &task.record, task.terms, work);
+        let mut guarded = pin!(Guarded::new(execution, &live, task.terms));
+        loop {
+            let turn = poll_fn(|cx| {
+                if let Poll::Ready(step) = guarded.as_mut().poll(cx) {
+                    return Poll::Ready(Turn::Step(step));
+                }
+                match &mut hold {
+                    Some(hold) => hold.poll(claim.is_none(), cx),
+                    None => Poll::Pending,
+                }
+            });
+            let detach = match turn.await {
+                Turn::Late => false,
+                Turn::Step(Step::Detach) => true,
+                Turn::Step(Step::Done(Ok((head, stored)))) => break End::Response(head, stored),
+                Turn::Step(Step::Done(Err(Failure::Inner(error)))) => break End::Error(error),
+                Turn::Step(Step::Done(Err(Failure::Stop(stop, cause)))) => {
+                    break End::Stop(stop, cause);
+                }
+                Turn::Step(Step::Stop(stop)) => break End::Stop(stop, None),
+                Turn::Step(Step::Taken) => break End::Taken,
+                Turn::Unwanted => break End::Unwanted,
+            };
+            if claim.is_none() && !detached {
+                match (keep(&engine, &task.record).await, &mut hold) {
+                    (Kept::New(new), _) => claim = Some(new),
+                    // The connection is held to the end, as without the layer.
+                    (_, Some(hold)) => hold.limit = None,
+                    (_, None) => {}
+                }
+            }
+            if detach {
+                if let Some(held) = claim.take_if(|_| !detached) {
+                    let given_up =
+                        engine.store.detach(&held, &live.sighting(), task.terms.run_time).await;
+                    detached = matches!(given_up, Ok(Settled::Done(_)));
+                    if detached {
+                        crate::operations::Sweeper::due(&engine, task.terms.run_time);
+                    } else {
+                        claim = Some(held);
+                    }
+                }
+                live.settle_detach(if detached { Detach::Done } else { Detach::Refused });
+            }
+            if (claim.is_some() || detached)
+                && let Some(hold) = hold.take()
+            {
+                let _ = hold.reply.send(Reply::Accepted(task.record.clone()));
+            }
+        }
+    };
+    let reply = match claim {
+        Some(claim) => finish(&task, &claim, end, hold.is_some()).await,
+        None => end.into_reply(),
+    };
+    task.over();
+    // The place goes first: whoever has the answer may count on it.
+    drop(task);
+    if let (Some(hold), Some(reply)) = (hold, reply) {
+        let _ = hold.reply.send(reply);
+    }
+}
+
+impl<E> Hold<E> {
+    fn poll<T>(&mut self, only_reader: bool, cx: &mut std::task::Context<'_>) -> Poll<Turn<T>> {
+        if only_reader && self.reply.poll_closed(cx).is_ready() {
+            return Poll::Ready(Turn::Unwanted);
+        }
+        match &mut self.limit {
+            Some(limit) => limit.as_mut().poll(cx).map(|()| Turn::Late),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<E> End<E> {
+    /// What a waiting client is told of an operation that was never kept.
+    fn into_reply(self) -> Option<Reply<E>> {
+        match self {
+            Self::Response(head, stored) => Some(Reply::Response(head, stored)),
+            Self::Error(error) => Some(Reply::Error(error)),
+            Self::Stop(stop, _) => Some(Reply::Stopped(stop)),
+            Self::Taken => Some(Reply::Stopped(Stop::Cancelled)),
+            Self::Unwanted => None,
+        }
+    }
+}
+
+enum Failure<E> {
+    /// The inner service returned an error.
+    Inner(E),
+    Stop(Stop, Option<BoxError>),
+}
+
+impl<E> From<CompleteError> for Failure<E> {
+    fn from(error: CompleteError) -> Self {
+        match error {
+            CompleteError::Body(cause) => Self::Stop(Stop::Errored, Some(cause)),
+            CompleteError::TooLarge => Self::Stop(Stop::TooLarge, None),
+            CompleteError::Store(error) => Self::Stop(Stop::Errored, Some(error.into())),
+        }
+    }
+}
+
+type Captured = (Box<response::Parts>, StoredResponse);
+
+/// Waits for the turn, calls the inner service, takes its whole response in.
+async fn execute<S, B, R>(
+    place: &mut Place,
+    live: &Live,
+    record: &Record,
+    terms: Terms,
+    work: Work<S, B>,
+) -> Result<Captured, Failure<S::Error>>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+{
+    let Work { mut inner, request, mut driver } = work;
+    place.run().await;
+    poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Failure::Inner)?;
+    live.start();
+    let response = beside(&mut driver, inner.call(request)).await.map_err(Failure::Inner)?;
+    let (head, body) = response.into_parts();
+    if head.status.is_informational() {
+        let cause = format!("a deferred request was answered {}", head.status);
+        return Err(Failure::Stop(Stop::Errored, Some(cause.into())));
+    }
+    let store = &*place.engine().store;
+    let target = &record.submission.target;
+    let stored = capture(store, &head, body, target, terms.response_body);
+    let stored = beside(&mut driver, stored).await?;
+    Ok((Box::new(head), stored))
+}
+
+/// Polls what a body is made by beside whoever reads the body.
+async fn beside<F: Future>(driver: &mut Option<Driver>, work: F) -> F::Output {
+    match driver {
+        Some(driver) => driver.beside(work).await,
+        None => work.await,
+    }
+}
+
+/// Writes the end down, and gives what a waiting client is to be told.
+async fn finish<E: Into<BoxError>>(
+    task: &Task,
+    claim: &Claim,
+    end: End<E>,
+    answered: bool,
+) -> Option<Reply<E>> {
+    let engine = task.engine();
+    let now = engine.clock.wall();
+    let (ending, reply) = match end {
+        End::Taken => return Some(Reply::Stopped(Stop::Cancelled)),
+        End::Unwanted => return None,
+        End::Response(head, stored) => {
+            let is_failure = engine.is_failure(&head);
+            let mut ending = Ending::with_response(stored.clone(), is_failure, now);
+            ending.answered = answered;
+            (ending, Reply::Response(head, stored))
+        }
+        End::Error(error) if answered => {
+            trace::stopped(claim.id(), Stop::Errored, None);
+            (Ending::without_response(Stop::Errored, now), Reply::Error(error))
+        }
+        End::Error(error) => {
+            trace::stopped(claim.id(), Stop::Errored, Some(&*error.into()));
+            let ending = Ending::without_response(Stop::Errored, now);
+            (ending, Reply::Stopped(Stop::Errored))
+        }
+        End::Stop(stop, cause) => {
+            trace::stopped(claim.id(), stop, cause.as_deref().map(|cause| cause as &dyn Error));
+            (Ending::without_response(stop, now), Reply::Stopped(stop))
+        }
+    };
+    match settle(engine, claim, &task.live, ending).await {
+        Some(Settled::Done(record)) => {
+            engine.live.remove(record.id);
+            engine.ended(&record);
+            Some(reply)
+        }
+        // Cancelled, or completed from outside, at the last moment: that stands.
+        _ => Some(Reply::Stopped(Stop::Cancelled)),
+    }
+}
+
+/// Finishes, again and again while the store can't answer. Gives up when the result would have expired.
+async fn settle(engine: &Engine, claim: &Claim, live: &Live, mut ending: Ending) -> Option<Settled> {
+    let deadline = Instant::now() + engine.limits.keep_for;
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let error = match engine.store.finish(claim, &live.sighting(), ending.clone()).await {
+            Ok(settled) => return Some(settled),
+            Err(error) => error,
+        };
+        trace::store_failed("finish", &error);
+        if error.kind() == StoreErrorKind::Full && ending.response.is_some() {
+            ending = Ending::without_response(Stop::TooLarge, ending.at);
+            continue;
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
