@@ -11,7 +11,7 @@ pub mod conformance;
 mod future;
 mod memory;
 
-pub use self::{clock::Clock, future::StoreFuture, memory::MemoryStore};
+pub use self::{clock::Clock, future::StoreFuture, memory::{MemoryLimits, MemoryStore}};
 
 use crate::record::{Ending, OperationId, Owner, Phase, Record, Sighting, UniqueKey};
 use std::{

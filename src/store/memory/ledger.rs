@@ -1,0 +1,103 @@
+use super::MemoryLimits;
+use crate::store::StoreUsage;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counts what is kept, and never above the limits: room is reserved before anything is put into it.
+///
+/// The numbers order nothing else, so relaxed atomics are enough.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    limits: MemoryLimits,
+    operations: AtomicU64,
+    bytes: AtomicU64,
+    unread: AtomicU64,
+    tombstones: AtomicU64,
+}
+
+impl Ledger {
+    pub(super) fn new(limits: MemoryLimits) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            limits,
+            operations: zero(),
+            bytes: zero(),
+            unread: zero(),
+            tombstones: zero(),
+        }
+    }
+
+    pub(super) fn limits(&self) -> &MemoryLimits {
+        &self.limits
+    }
+
+    /// Takes a place for one more operation. None is given while there is no room for a single byte of a response.
+    pub(super) fn reserve_operation(&self) -> bool {
+        self.bytes.load(Relaxed) < self.limits.bytes
+            && reserve(&self.operations, 1, self.limits.operations)
+    }
+
+    pub(super) fn reserve_bytes(&self, bytes: u64) -> bool {
+        reserve(&self.bytes, bytes, self.limits.bytes)
+    }
+
+    pub(super) fn release_bytes(&self, bytes: u64) {
+        release(&self.bytes, bytes);
+    }
+
+    /// Whether `bytes` more would fit if `freed` were gone.
+    pub(super) fn would_fit(&self, bytes: u64, freed: u64) -> bool {
+        let rest = self.bytes.load(Relaxed).saturating_sub(freed);
+        rest.checked_add(bytes)
+            .is_some_and(|sum| sum <= self.limits.bytes)
+    }
+
+    pub(super) fn ended(&self) {
+        self.unread.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn was_read(&self) {
+        release(&self.unread, 1);
+    }
+
+    pub(super) fn removed(&self, bytes: u64, was_read: bool) {
+        release(&self.operations, 1);
+        release(&self.bytes, bytes);
+        if !was_read {
+            release(&self.unread, 1);
+        }
+    }
+
+    pub(super) fn tombstones_set(&self, more: u64) {
+        self.tombstones.fetch_add(more, Relaxed);
+    }
+
+    pub(super) fn tombstones_fell(&self, less: u64) {
+        release(&self.tombstones, less);
+    }
+
+    pub(super) fn has_too_many_tombstones(&self) -> bool {
+        self.tombstones.load(Relaxed) > self.limits.tombstones
+    }
+
+    pub(super) fn usage(&self) -> StoreUsage {
+        StoreUsage {
+            operations: self.operations.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            unread: self.unread.load(Relaxed),
+            tombstones: self.tombstones.load(Relaxed),
+        }
+    }
+}
+
+fn reserve(count: &AtomicU64, more: u64, limit: u64) -> bool {
+    let step = |now: u64| now.checked_add(more).filter(|sum| *sum <= limit);
+    count.fetch_update(Relaxed, Relaxed, step).is_ok()
+}
+
+/// Stops at zero: a caller that gives back more than it took must not make the store look full for ever.
+fn release(count: &AtomicU64, less: u64) {
+    if less == 0 {
+        return;
+    }
+    let _ = count.fetch_update(Relaxed, Relaxed, |now| Some(now.saturating_sub(less)));
+}

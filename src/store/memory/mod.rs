@@ -1,0 +1,444 @@
+mod evictable;
+mod hints;
+mod index;
+mod ledger;
+mod limits;
+mod list;
+mod shard;
+mod time;
+
+pub use self::limits::MemoryLimits;
+
+use self::{
+    evictable::Evictable,
+    hints::Hints,
+    index::{Keys, Owners},
+    ledger::Ledger,
+    shard::{Debris, Due, Entry, Shard},
+    time::Tick,
+};
+use super::{
+    Changes, Claim, Clock, Created, ListQuery, Lookup, Page, Settled, Store, StoreError,
+    StoreErrorKind, StoreFuture, StoreUsage, Swept,
+};
+use crate::record::{Ending, OperationId, Record, Sighting, UniqueKey};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+const SHARDS: usize = 64;
+
+/// Due things that are done before the shard's lock is let go for a moment.
+const AT_ONCE: u32 = 32;
+
+/// Keeps operations in memory, bounded by [`MemoryLimits`]; they end with the process.
+///
+/// Every verb answers [at once](StoreFuture::ready). None costs more the more is stored: creating, finding, ending and
+/// forgetting take one lock of 64 for the time of a table lookup, expiry is a queue, and what is let go is freed
+/// outside of the locks. A [page](Store::list) looks at no more than 1,000 records beyond those it shows, and may
+/// therefore be short though more follow. Hints of [changes](Store::changes) wait in a queue of 1,024.
+///
+/// When something is due is decided by [`Clock::elapsed`] alone.
+///
+/// # Making room
+///
+/// When one of the limits is reached, results that have been [read](Store::mark_read) are let go, the first to end
+/// first; each leaves a tombstone. An end without a response counts as a result here: it is let go once its reader
+/// has seen it. When none is left, [`StoreErrorKind::Full`] is the answer.
+///
+/// ```
+/// use tower_lro::store::{Clock, MemoryLimits, MemoryStore, Store};
+///
+/// let store = MemoryStore::new(MemoryLimits::default().bytes(64 << 20), Clock::system());
+/// assert_eq!(store.usage().operations, 0);
+/// ```
+pub struct MemoryStore {
+    // Locks are taken in this order: a key, what is evictable, a shard, an owner. Of each kind at most one is held.
+    keys: Keys,
+    evictable: Evictable,
+    shards: Box<[Shard]>,
+    owners: Owners,
+    ledger: Ledger,
+    hints: Hints,
+    clock: Clock,
+    /// The place of the next operation in the order of creation.
+    next: AtomicU64,
+    /// The shard where the next sweep begins.
+    turn: AtomicUsize,
+}
+
+impl Default for MemoryStore {
+    /// A store with the default limits, by the system's clock.
+    fn default() -> Self {
+        Self::new(MemoryLimits::default(), Clock::system())
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("usage", &self.usage())
+            .finish_non_exhaustive()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new(limits: MemoryLimits, clock: Clock) -> Self {
+        Self {
+            keys: Keys::default(),
+            evictable: Evictable::default(),
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            owners: Owners::default(),
+            ledger: Ledger::new(limits),
+            hints: Hints::default(),
+            clock,
+            next: AtomicU64::new(1),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    fn now(&self) -> Tick {
+        Tick::new(self.clock.elapsed())
+    }
+
+    /// How many operations were ever created, and one.
+    fn created(&self) -> u64 {
+        self.next.load(Relaxed)
+    }
+
+    /// When a tombstone falls that is set now. None is set if none may stand.
+    fn falls(&self, now: Tick) -> Option<Tick> {
+        let limits = self.ledger.limits();
+        (limits.tombstones != 0 && !limits.tombstone_for.is_zero())
+            .then(|| now.after(limits.tombstone_for))
+    }
+
+    fn shard(&self, id: OperationId) -> &Shard {
+        self.shard_of(id.hash64())
+    }
+
+    fn shard_of(&self, hash: u64) -> &Shard {
+        // Not the seven top bits, by which a table tells the items of a bucket apart, and not the low ones, by which it
+        // chooses the bucket.
+        &self.shards[(hash >> 51) as usize % SHARDS]
+    }
+
+    fn look_up(&self, id: OperationId, now: Tick) -> Lookup {
+        self.shard(id).read(|kept| kept.look_up(id, now))
+    }
+
+    fn look_up_key(&self, key: &UniqueKey) -> Lookup {
+        let now = self.now();
+        let named = self.keys.lock(key);
+        named
+            .get()
+            .map_or(Lookup::Unknown, |id| self.look_up(id, now))
+    }
+
+    fn create_now(&self, record: &Arc<Record>) -> Result<Created, StoreError> {
+        let now = self.now();
+        loop {
+            if let Some(created) = self.try_create(record, now) {
+                return Ok(created);
+            }
+            self.make_room(1, now)?;
+        }
+    }
+
+    /// `None` if there is no room.
+    fn try_create(&self, record: &Arc<Record>, now: Tick) -> Option<Created> {
+        let id = record.id;
+        let mut named = record
+            .submission
+            .key
+            .as_ref()
+            .map(|used| self.keys.lock(&used.key));
+        if let Some(other) = named
+            .as_ref()
+            .and_then(|named| named.get())
+            .filter(|other| *other != id)
+        {
+            match self.look_up(other, now) {
+                Lookup::Found(record) => return Some(Created::Existing(record)),
+                Lookup::Gone { .. } => return Some(Created::Gone),
+                // Its tombstone has fallen, and the key is about to be freed.
+                Lookup::Unknown => {}
+            }
+        }
+        let mut debris = Debris::default();
+        let created = self.shard(id).write(|kept| {
+            match kept.look_up(id, now) {
+                Lookup::Found(record) => {
+                    let claim = kept.find(id).and_then(Entry::claim);
+                    return Some(claim.map_or(Created::Existing(record), Created::New));
+                }
+                Lookup::Gone { .. } => return Some(Created::Gone),
+                Lookup::Unknown => {}
+            }
+            if !self.ledger.reserve_operation() {
+                return None;
+            }
+            let draw = || self.next.fetch_add(1, Relaxed);
+            let sequence = match &record.submission.owner {
+                Some(owner) => self.owners.insert(owner, id.hash64(), draw),
+                None => draw(),
+            };
+            kept.insert(Entry::new(record.clone(), sequence), &mut debris);
+            Some(Created::New(Claim::new(id, record.attempt, sequence)))
+        });
+        if let (Some(named), Some(Created::New(_))) = (&mut named, &created) {
+            named.set(id);
+        }
+        // Before `debris`, which may take time to free.
+        drop(named);
+        drop(debris);
+        created
+    }
+
+    fn end(
+        &self,
+        id: OperationId,
+        by: Option<(&Claim, &Sighting)>,
+        ending: Ending,
+    ) -> Result<Settled, StoreError> {
+        let now = self.now();
+        let size = ending
+            .response
+            .as_ref()
+            .map_or(0, |response| response.size() as u64);
+        // Left here if it is refused, to be freed outside of the lock.
+        let mut ending = Some(ending);
+        loop {
+            let settled = self
+                .shard(id)
+                .write(|kept| kept.end(id, by, &mut ending, now, &self.ledger));
+            if let Some(settled) = settled {
+                return Ok(self.tell(settled));
+            }
+            self.make_room(size, now)?;
+        }
+    }
+
+    /// Hints at what was done.
+    fn tell(&self, settled: Settled) -> Settled {
+        if let Settled::Done(record) = &settled {
+            self.hints.send(record.id);
+        }
+        settled
+    }
+
+    /// Lets go of what has expired, or else of the result that was read and ended first.
+    fn make_room(&self, bytes: u64, now: Tick) -> Result<(), StoreError> {
+        let falls = self.falls(now);
+        let mut debris = Debris::default();
+        let has_expired = self
+            .shards
+            .iter()
+            .filter(|shard| shard.next_due().is_some_and(|due| due <= now))
+            .any(|shard| shard.write(|kept| kept.expire(now, falls, &mut debris)));
+        let is_made = has_expired || {
+            let mut evictable = self.evictable.lock();
+            // What was forgotten since it was read may still stand in the queue.
+            std::iter::from_fn(|| evictable.next_for(bytes, &self.ledger)).any(|named| {
+                self.shard_of(named.1)
+                    .write(|kept| kept.evict(named, falls, &mut debris))
+            })
+        };
+        self.settle(debris);
+        if is_made {
+            Ok(())
+        } else {
+            Err(StoreError::new(StoreErrorKind::Full))
+        }
+    }
+
+    fn mark_read_now(&self, id: OperationId) {
+        let now = self.now();
+        let shard = self.shard(id);
+        // Nearly always it was noted long ago.
+        if !shard.read(|kept| kept.find(id).is_some_and(Entry::is_unread)) {
+            return;
+        }
+        let mut evictable = self.evictable.lock();
+        shard.write(|kept| {
+            if let Some(entry) = kept.mark_read(id, now)
+                && let Some(named) = entry.eviction()
+            {
+                evictable.insert(named, entry.record.size() as u64);
+                self.ledger.was_read();
+            }
+        });
+    }
+
+    fn sweep_now(&self, at_most: u32) -> Swept {
+        let (now, wall) = (self.now(), self.clock.wall());
+        let falls = self.falls(now);
+        let is_due = |due: Option<Tick>| due.is_some_and(|due| due <= now);
+        let mut swept = Swept::default();
+        let first = self.turn.fetch_add(1, Relaxed);
+        for index in 0..SHARDS {
+            let shard = &self.shards[first.wrapping_add(index) % SHARDS];
+            while swept.done < at_most && (is_due(shard.next_due()) || is_due(shard.next_fall())) {
+                let mut debris = Debris::default();
+                let before = swept.done;
+                shard.write(|kept| {
+                    while swept.done < at_most && swept.done - before < AT_ONCE {
+                        if !kept.fall(|falls| falls <= now, &mut debris) {
+                            match kept.do_due(now, wall, falls, &self.ledger, &mut debris) {
+                                Some(Due::TimedOut(record)) => swept.ended.push(record),
+                                Some(Due::Expired) => {}
+                                None => break,
+                            }
+                        }
+                        swept.done += 1;
+                    }
+                });
+                self.settle(debris);
+                if swept.done == before {
+                    break;
+                }
+            }
+        }
+        for record in &swept.ended {
+            self.hints.send(record.id);
+        }
+        let dues = self
+            .shards
+            .iter()
+            .flat_map(|shard| [shard.next_due(), shard.next_fall()]);
+        swept.next = dues.flatten().min().map(|due| due.since(now));
+        swept
+    }
+
+    /// Accounts for what was taken out, outside of the locks, and frees it.
+    fn settle(&self, debris: Debris) {
+        for entry in &debris.removed {
+            let size = entry.record.size() as u64;
+            if let Some(named) = entry.eviction() {
+                self.evictable.lock().removed(named, size);
+            }
+            if let Some(owner) = &entry.record.submission.owner {
+                self.owners.remove(owner, entry.sequence());
+            }
+            self.ledger.removed(size, entry.is_read());
+            self.hints.send(entry.record.id);
+        }
+        self.ledger.tombstones_set(debris.set);
+        self.ledger.tombstones_fell(debris.fallen);
+        self.free_keys(&debris);
+        while self.ledger.has_too_many_tombstones() {
+            let oldest = self
+                .shards
+                .iter()
+                .filter_map(|shard| Some((shard.next_fall()?, shard)));
+            let Some((_, shard)) = oldest.min_by_key(|(falls, _)| *falls) else {
+                break;
+            };
+            let mut debris = Debris::default();
+            shard.write(|kept| kept.fall(|_| true, &mut debris));
+            self.ledger.tombstones_fell(debris.fallen);
+            self.free_keys(&debris);
+        }
+    }
+
+    fn free_keys(&self, debris: &Debris) {
+        for (key, id) in &debris.keys {
+            self.keys.remove(key, *id);
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn create<'a>(&'a self, record: &'a Arc<Record>) -> StoreFuture<'a, Created> {
+        StoreFuture::ready(self.create_now(record))
+    }
+
+    fn find(&self, id: OperationId) -> StoreFuture<'_, Lookup> {
+        StoreFuture::ready(Ok(self.look_up(id, self.now())))
+    }
+
+    fn find_key<'a>(&'a self, key: &'a UniqueKey) -> StoreFuture<'a, Lookup> {
+        StoreFuture::ready(Ok(self.look_up_key(key)))
+    }
+
+    fn list<'a>(&'a self, query: &'a ListQuery) -> StoreFuture<'a, Page> {
+        StoreFuture::ready(Ok(self.page(query)))
+    }
+
+    fn finish<'a>(
+        &'a self,
+        claim: &'a Claim,
+        sighting: &'a Sighting,
+        ending: Ending,
+    ) -> StoreFuture<'a, Settled> {
+        StoreFuture::ready(self.end(claim.id(), Some((claim, sighting)), ending))
+    }
+
+    fn complete(&self, id: OperationId, ending: Ending) -> StoreFuture<'_, Settled> {
+        StoreFuture::ready(self.end(id, None, ending))
+    }
+
+    fn detach<'a>(
+        &'a self,
+        claim: &'a Claim,
+        sighting: &'a Sighting,
+        within: Duration,
+    ) -> StoreFuture<'a, Settled> {
+        let now = self.now();
+        let settled = self
+            .shard(claim.id())
+            .write(|kept| kept.detach(claim, sighting, now.after(within), now));
+        StoreFuture::ready(Ok(self.tell(settled)))
+    }
+
+    fn forget(&self, id: OperationId) -> StoreFuture<'_, Settled> {
+        let now = self.now();
+        let falls = self.falls(now);
+        let mut debris = Debris::default();
+        let settled = self
+            .shard(id)
+            .write(|kept| kept.forget(id, now, falls, &mut debris));
+        self.settle(debris);
+        StoreFuture::ready(Ok(settled))
+    }
+
+    fn mark_read(&self, id: OperationId) {
+        self.mark_read_now(id);
+    }
+
+    fn set_aside(&self, bytes: u64) -> bool {
+        let now = self.now();
+        loop {
+            if self.ledger.reserve_bytes(bytes) {
+                return true;
+            }
+            if self.make_room(bytes, now).is_err() {
+                return false;
+            }
+        }
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.ledger.release_bytes(bytes);
+    }
+
+    fn sweep(&self, at_most: NonZeroU32) -> StoreFuture<'_, Swept> {
+        StoreFuture::ready(Ok(self.sweep_now(at_most.get())))
+    }
+
+    fn usage(&self) -> StoreUsage {
+        self.ledger.usage()
+    }
+
+    fn changes(&self) -> Box<dyn Changes> {
+        Box::new(self.hints.subscribe())
+    }
+}
