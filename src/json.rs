@@ -2,7 +2,9 @@
 
 /// Writes a string, quoted and escaped.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
-    let plain = !text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+    let plain = !text
+        .bytes()
+        .any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\');
     if plain {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());

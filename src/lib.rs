@@ -17,9 +17,9 @@ mod trace;
 pub use self::{
     defer::{Defer, DeferLayer, admit},
     dialect::{Dialect, Head, Rfc},
-    operations::{BuildError, Builder, Drained, Limits, Operations, Usage},
+    operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
     record::{OperationId, Owner, Record},
-    runner::{DetachError, OperationHandle},
-    status::{StatusService, Wrapped},
+    runner::{DetachError, MetadataError, OperationHandle},
+    status::{StatusFuture, StatusService, Wrapped, WrappedFuture},
     store::{MemoryStore, Store},
 };

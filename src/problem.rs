@@ -113,21 +113,30 @@ impl ProblemKind {
     const fn facts(self) -> (&'static str, &'static str, StatusCode, &'static str) {
         use StatusCode as S;
         match self {
-            Self::Unknown => {
-                ("unknown", "Unknown operation", S::NOT_FOUND, "There is no such operation.")
-            }
+            Self::Unknown => (
+                "unknown",
+                "Unknown operation",
+                S::NOT_FOUND,
+                "There is no such operation.",
+            ),
             Self::Expired => (
                 "expired",
                 "Expired operation",
                 S::GONE,
                 "There was such an operation; it and its result are no longer kept.",
             ),
-            Self::Cancelled => {
-                ("cancelled", "Cancelled operation", S::GONE, "The operation was cancelled.")
-            }
-            Self::ResultNotReady => {
-                ("result-not-ready", "Result not ready", S::NOT_FOUND, "The operation has not ended.")
-            }
+            Self::Cancelled => (
+                "cancelled",
+                "Cancelled operation",
+                S::GONE,
+                "The operation was cancelled.",
+            ),
+            Self::ResultNotReady => (
+                "result-not-ready",
+                "Result not ready",
+                S::NOT_FOUND,
+                "The operation has not ended.",
+            ),
             Self::Full => (
                 "full",
                 "No capacity",
@@ -251,7 +260,13 @@ impl Problem {
     #[must_use]
     pub const fn new(kind: ProblemKind) -> Self {
         let (_, _, status, detail) = kind.facts();
-        Self { kind, status, detail: Cow::Borrowed(detail), retry_after: None, allow: &[] }
+        Self {
+            kind,
+            status,
+            detail: Cow::Borrowed(detail),
+            retry_after: None,
+            allow: &[],
+        }
     }
 
     /// The problem that an operation's end is, if it has no response to show.
@@ -325,7 +340,10 @@ impl Problem {
             header::CONTENT_TYPE,
             const { HeaderValue::from_static("application/problem+json") },
         );
-        headers.insert(header::CACHE_CONTROL, const { HeaderValue::from_static("no-store") });
+        headers.insert(
+            header::CACHE_CONTROL,
+            const { HeaderValue::from_static("no-store") },
+        );
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, retry_after(seconds));
         }
@@ -349,7 +367,9 @@ mod tests {
 
     #[test]
     fn a_problem_is_the_json_object_of_rfc_9457() {
-        let problem = Problem::new(ProblemKind::Full).detail("tell \"why\"").retry_after(7);
+        let problem = Problem::new(ProblemKind::Full)
+            .detail("tell \"why\"")
+            .retry_after(7);
         let response = problem.to_response();
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "7");
@@ -378,7 +398,11 @@ mod tests {
                 Stop::TimedOut => 504,
                 _ => 500,
             };
-            assert_eq!((problem.status.as_u16(), problem.retry_after), (wanted, None), "{stop:?}");
+            assert_eq!(
+                (problem.status.as_u16(), problem.retry_after),
+                (wanted, None),
+                "{stop:?}"
+            );
         }
     }
 }

@@ -76,7 +76,7 @@ struct Received {
 enum Refusal {
     Problem(Problem),
     /// The layer's own check says so.
-    Checked(Response<Bytes>),
+    Checked(Box<Response<Bytes>>),
     /// It is a repeat of this one.
     Repeat(Arc<Record>),
 }
@@ -93,10 +93,23 @@ impl<'a> Desk<'a> {
         let asked = face.dialect.opt_in(head.into());
         let at_most = engine.limits.wait;
         // A client that asks for an answer before the work is done, and for no wait, gets none.
-        let default = if asked.asked { Duration::ZERO } else { layer.options.wait };
+        let default = if asked.asked {
+            Duration::ZERO
+        } else {
+            layer.options.wait
+        };
         let hold = asked.wait.unwrap_or(default).min(at_most);
-        let opt_in = OptIn { asked: asked.asked, wait: asked.wait.map(|_| hold) };
-        Self { engine, face, options: &layer.options, opt_in, hold }
+        let opt_in = OptIn {
+            asked: asked.asked,
+            wait: asked.wait.map(|_| hold),
+        };
+        Self {
+            engine,
+            face,
+            options: &layer.options,
+            opt_in,
+            hold,
+        }
     }
 
     /// Decides from the head, then reads the body, then decides by both.
@@ -131,12 +144,19 @@ impl<'a> Desk<'a> {
         let place = place.ok_or_else(|| upload::full(engine))?;
         if let Some(check) = &self.options.check {
             let copy = Request::from_parts(head.clone(), body.bytes().clone());
-            check(copy).await.map_err(Refusal::Checked)?;
+            check(copy)
+                .await
+                .map_err(|refusal| Refusal::Checked(Box::new(refusal)))?;
         }
         if engine.is_draining() {
             return Err(upload::draining(engine).into());
         }
-        Ok(Received { body, place, owner, key })
+        Ok(Received {
+            body,
+            place,
+            owner,
+            key,
+        })
     }
 
     /// The idempotency key, where keys count.
@@ -174,7 +194,11 @@ impl<'a> Desk<'a> {
     }
 
     fn repeat(&self, record: Arc<Record>, fingerprint: &Fingerprint) -> Refusal {
-        let same = record.submission.key.as_ref().is_some_and(|used| used.fingerprint == *fingerprint);
+        let same = record
+            .submission
+            .key
+            .as_ref()
+            .is_some_and(|used| used.fingerprint == *fingerprint);
         if !same {
             Problem::new(ProblemKind::KeyReused).into()
         } else if self.options.strict_keys && !record.phase().is_ended() {
@@ -211,17 +235,32 @@ impl<'a> Desk<'a> {
         R::Error: Into<BoxError>,
     {
         let (engine, face) = (self.engine, self.face);
-        let Received { body, place, owner, key } = received;
+        let Received {
+            body,
+            place,
+            owner,
+            key,
+        } = received;
         let keyed = key.is_some();
         let (version, record) = (head.version, self.record(&head, owner, key));
-        let live = Live::new(record.id, record.attempt, engine, record.revision, record.created);
+        let live = Live::new(
+            record.id,
+            record.attempt,
+            engine,
+            record.revision,
+            record.created,
+        );
         let live = Arc::new(live);
         let task = Task::new(record.clone(), self.options.terms, live.clone(), place);
         compact(&mut head);
         face.dialect.take_out(&mut head.headers);
         head.extensions.insert(OperationHandle::new(live));
         let (body, driver) = make.make(body).into_parts();
-        let work = Work { inner, request: Request::from_parts(head, body), driver };
+        let work = Work {
+            inner,
+            request: Request::from_parts(head, body),
+            driver,
+        };
 
         if self.hold.is_zero() {
             return Ok(match runner::keep_and_spawn(task, None, work).await {
@@ -250,10 +289,14 @@ impl<'a> Desk<'a> {
             Ok(Reply::Error(error)) => return Err(error),
             Ok(Reply::Stopped(stop)) => {
                 let problem = Problem::of_outcome(stop.outcome());
-                own(face.dialect.problem(&problem.unwrap_or(Problem::new(ProblemKind::Lost))))
+                own(face
+                    .dialect
+                    .problem(&problem.unwrap_or(Problem::new(ProblemKind::Lost))))
             }
             // The task was dropped with its runtime.
-            Err(_) => own(face.dialect.problem(&Problem::new(ProblemKind::Interrupted))),
+            Err(_) => own(face
+                .dialect
+                .problem(&Problem::new(ProblemKind::Interrupted))),
         })
     }
 
@@ -269,7 +312,11 @@ impl<'a> Desk<'a> {
             Submission::new(head.method.clone(), target, face, self.options.keep_for);
         submission.owner = owner;
         submission.key = key;
-        Arc::new(Record::new(OperationId::random(), submission, self.engine.clock.wall()))
+        Arc::new(Record::new(
+            OperationId::random(),
+            submission,
+            self.engine.clock.wall(),
+        ))
     }
 
     fn accepted<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
@@ -299,7 +346,7 @@ impl<'a> Desk<'a> {
     fn refusal<R>(&self, refusal: Refusal) -> Response<ResponseBody<R>> {
         match refusal {
             Refusal::Problem(problem) => own(self.face.dialect.problem(&problem)),
-            Refusal::Checked(response) => own(response),
+            Refusal::Checked(response) => own(*response),
             Refusal::Repeat(record) => match record.ending() {
                 // The first time it was answered at once: so it is again.
                 Some(ending) if ending.answered => self.answered_before(&record),
@@ -309,15 +356,20 @@ impl<'a> Desk<'a> {
     }
 
     fn answered_before<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
-        self.engine.view(self.face, record, None, |view| match (view.replay(), view.response()) {
-            (Some(head), Some(stored)) => {
-                let body = ReplyBody::stored(stored, Version::HTTP_11);
-                Response::from_parts(head, ResponseBody::own(body))
-            }
-            _ => {
-                let outcome = view.ending().map(|ending| ending.outcome);
-                let problem = outcome.and_then(Problem::of_outcome);
-                own(self.face.dialect.problem(&problem.unwrap_or(Problem::new(ProblemKind::Lost))))
+        self.engine.view(self.face, record, None, |view| {
+            match (view.replay(), view.response()) {
+                (Some(head), Some(stored)) => {
+                    let body = ReplyBody::stored(stored, Version::HTTP_11);
+                    Response::from_parts(head, ResponseBody::own(body))
+                }
+                _ => {
+                    let outcome = view.ending().map(|ending| ending.outcome);
+                    let problem = outcome.and_then(Problem::of_outcome);
+                    own(self
+                        .face
+                        .dialect
+                        .problem(&problem.unwrap_or(Problem::new(ProblemKind::Lost))))
+                }
             }
         })
     }
@@ -330,13 +382,19 @@ fn own<R>(response: Response<Bytes>) -> Response<ResponseBody<R>> {
 /// The target as the client sent it, before a router took a prefix away.
 fn target(head: &request::Parts) -> &str {
     #[cfg(feature = "axum")]
-    let uri = head.extensions.get::<axum::extract::OriginalUri>().map_or(&head.uri, |uri| &uri.0);
+    let uri = head
+        .extensions
+        .get::<axum::extract::OriginalUri>()
+        .map_or(&head.uri, |uri| &uri.0);
     #[cfg(not(feature = "axum"))]
     let uri = &head.uri;
     uri.path_and_query().map_or("", |path| path.as_str())
 }
 
 fn fingerprint(head: &request::Parts, body: &Bytes) -> Fingerprint {
-    let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
     Fingerprint::of(&head.method, target(head), kind.unwrap_or_default(), body)
 }

@@ -156,11 +156,22 @@ impl<A: Admit> Admit for Not<A> {
 
 /// Whether a request can be deferred at all.
 pub(super) fn deferrable(head: Head<'_>) -> bool {
-    let value = |name| head.headers.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    !matches!(*head.method, Method::HEAD | Method::CONNECT | Method::OPTIONS | Method::TRACE)
-        && !head.headers.contains_key(header::UPGRADE)
+    let value = |name| {
+        head.headers
+            .get(name)
+            .map(http::HeaderValue::as_bytes)
+            .unwrap_or_default()
+    };
+    !matches!(
+        *head.method,
+        Method::HEAD | Method::CONNECT | Method::OPTIONS | Method::TRACE
+    ) && !head.headers.contains_key(header::UPGRADE)
         && !starts_with(value(header::CONTENT_TYPE), b"application/grpc")
-        && !head.headers.get_all(header::ACCEPT).iter().any(|value| is_event_stream(value.as_bytes()))
+        && !head
+            .headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .any(|value| is_event_stream(value.as_bytes()))
         && head.extensions.get::<OperationHandle>().is_none()
         && head.uri.path() != "*"
 }
@@ -173,7 +184,9 @@ fn is_event_stream(accept: &[u8]) -> bool {
 }
 
 fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
-    value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    value
+        .get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 #[cfg(test)]
@@ -200,10 +213,16 @@ mod tests {
             ("content-type", "application/grpc"),
             ("content-type", "Application/gRPC-web+proto"),
         ] {
-            assert!(!deferrable(Head::of(&head("POST", Some(field)))), "{field:?}");
+            assert!(
+                !deferrable(Head::of(&head("POST", Some(field)))),
+                "{field:?}"
+            );
         }
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "QUERY", "REPORT"] {
-            assert!(deferrable(Head::of(&head(method, Some(("accept", "text/event-stream-x"))))));
+            assert!(deferrable(Head::of(&head(
+                method,
+                Some(("accept", "text/event-stream-x"))
+            ))));
         }
     }
 
@@ -212,7 +231,11 @@ mod tests {
         let (get, post) = (head("GET", None), head("POST", None));
         let asking = head("GET", Some(("prefer", "respond-async")));
         let both = unsafe_methods().or(asked());
-        assert!(!both.admit(Head::of(&get)) && both.admit(Head::of(&post)) && both.admit(Head::of(&asking)));
+        assert!(
+            !both.admit(Head::of(&get))
+                && both.admit(Head::of(&post))
+                && both.admit(Head::of(&asking))
+        );
         assert!(both.reads_prefer() && !unsafe_methods().reads_prefer());
         let neither = unsafe_methods().or(asked()).not();
         assert!(neither.admit(Head::of(&get)) && neither.reads_prefer());

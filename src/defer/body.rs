@@ -1,4 +1,7 @@
-use crate::{operations::Engine, record::{OperationId, StoredResponse}};
+use crate::{
+    operations::Engine,
+    record::{OperationId, StoredResponse},
+};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -29,11 +32,15 @@ pin_project! {
 
 impl<B> ResponseBody<B> {
     pub(crate) fn inner(body: B) -> Self {
-        Self { kind: Kind::Inner { body } }
+        Self {
+            kind: Kind::Inner { body },
+        }
     }
 
     pub(crate) fn own(body: ReplyBody) -> Self {
-        Self { kind: Kind::Own { body } }
+        Self {
+            kind: Kind::Own { body },
+        }
     }
 }
 
@@ -47,9 +54,7 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
             KindProj::Inner { body } => body.poll_frame(cx),
-            KindProj::Own { body } => {
-                Poll::Ready(body.next_frame().map(Ok))
-            }
+            KindProj::Own { body } => Poll::Ready(body.next_frame().map(Ok)),
         }
     }
 
@@ -96,7 +101,10 @@ struct Read {
 impl ReplyBody {
     /// A body of these bytes.
     pub(crate) fn new(data: Bytes) -> Self {
-        Self { data, ..Self::default() }
+        Self {
+            data,
+            ..Self::default()
+        }
     }
 
     /// A stored body and its trailers, for a request of this version.
@@ -106,19 +114,26 @@ impl ReplyBody {
             trailers.append(name, value);
         }
         let trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
-        let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodiless = matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
         let unsized_ = trailers.is_some() && version <= Version::HTTP_11 && !bodiless;
-        Self { data: response.body(), trailers, unsized_, read: None }
+        Self {
+            data: response.body(),
+            trailers,
+            unsized_,
+            read: None,
+        }
     }
 
     /// Has the store told when it has been read to its end.
     pub(crate) fn tell_when_read(&mut self, engine: &Arc<Engine>, id: OperationId) {
-        self.read = Some(Read { engine: engine.clone(), id });
+        self.read = Some(Read {
+            engine: engine.clone(),
+            id,
+        });
         self.told_if_over();
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.data.len()
     }
 
     pub(crate) fn trailers(&self) -> Option<&HeaderMap> {
@@ -137,7 +152,9 @@ impl ReplyBody {
         let frame = if !self.data.is_empty() {
             Some(Frame::data(std::mem::take(&mut self.data)))
         } else {
-            self.trailers.take().map(|trailers| Frame::trailers(*trailers))
+            self.trailers
+                .take()
+                .map(|trailers| Frame::trailers(*trailers))
         };
         self.told_if_over();
         frame
@@ -160,12 +177,18 @@ impl Body for ReplyBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.unsized_ { SizeHint::default() } else { SizeHint::with_exact(self.data.len() as u64) }
+        if self.unsized_ {
+            SizeHint::default()
+        } else {
+            SizeHint::with_exact(self.data.len() as u64)
+        }
     }
 }
 
 impl fmt::Debug for ReplyBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplyBody").field("len", &self.data.len()).finish_non_exhaustive()
+        f.debug_struct("ReplyBody")
+            .field("len", &self.data.len())
+            .finish_non_exhaustive()
     }
 }

@@ -53,7 +53,10 @@ mod tests {
         let request = Request::builder()
             .uri(Uri::from_maybe_shared(buffer.slice(..12)).unwrap())
             .header("a", secret)
-            .header("b", HeaderValue::from_maybe_shared(buffer.slice(20..)).unwrap())
+            .header(
+                "b",
+                HeaderValue::from_maybe_shared(buffer.slice(20..)).unwrap(),
+            )
             .header("c", "")
             .body(())
             .unwrap();
@@ -62,7 +65,10 @@ mod tests {
         compact(&mut head);
         assert!(buffer.is_unique());
         assert_eq!(head.uri, "/reports?x=1");
-        assert_eq!((&head.headers["a"], &head.headers["b"]), (&"secret".parse().unwrap(), &"other".parse().unwrap()));
+        assert_eq!(
+            (&head.headers["a"], &head.headers["b"]),
+            (&"secret".parse().unwrap(), &"other".parse().unwrap())
+        );
         assert!(head.headers["a"].is_sensitive() && !head.headers["b"].is_sensitive());
         assert_eq!(head.headers["c"], "");
     }

@@ -18,8 +18,7 @@ pin_project! {
     }
 }
 
-type Deferred<R, E> =
-    Pin<Box<dyn Future<Output = Result<Response<ResponseBody<R>>, E>> + Send>>;
+type Deferred<R, E> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody<R>>, E>> + Send>>;
 
 pin_project! {
     #[project = KindProj]
@@ -31,13 +30,19 @@ pin_project! {
 
 impl<S: Service<Request<B>>, B, R> ResponseFuture<S, B, R> {
     pub(super) fn passed(future: Oneshot<S, Request<B>>, vary: bool) -> Self {
-        Self { kind: Kind::Passed { future, vary } }
+        Self {
+            kind: Kind::Passed { future, vary },
+        }
     }
 
     pub(super) fn deferred(
         future: impl Future<Output = Result<Response<ResponseBody<R>>, S::Error>> + Send + 'static,
     ) -> Self {
-        Self { kind: Kind::Deferred { future: Box::pin(future) } }
+        Self {
+            kind: Kind::Deferred {
+                future: Box::pin(future),
+            },
+        }
     }
 }
 
@@ -63,7 +68,10 @@ where
 /// Tells caches that `Prefer` decides, whether or not this request had it (RFC 7240, section 2).
 pub(super) fn vary_by_prefer(headers: &mut HeaderMap) {
     let told = headers.get_all(header::VARY).iter().any(|value| {
-        let mut names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        let mut names = value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii);
         names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"prefer"))
     });
     if !told {

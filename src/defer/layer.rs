@@ -75,7 +75,11 @@ impl DeferLayer {
                 response_body: limits.response_body,
             },
         };
-        Self { operations, options: Arc::new(options), make: ByTrait(()) }
+        Self {
+            operations,
+            options: Arc::new(options),
+            make: ByTrait(()),
+        }
     }
 }
 
@@ -183,7 +187,11 @@ impl<M> DeferLayer<M> {
     where
         F: Fn(Buffered) -> Rebuilt<B> + Clone + Send + 'static,
     {
-        DeferLayer { operations: self.operations, options: self.options, make: WithFunction(make) }
+        DeferLayer {
+            operations: self.operations,
+            options: self.options,
+            make: WithFunction(make),
+        }
     }
 
     /// One service that answers under the mount and defers the rest with these options.
@@ -200,7 +208,12 @@ impl<S, M: Clone> Layer<S> for DeferLayer<M> {
     type Service = Defer<S, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Defer::new(inner, self.operations.clone(), self.options.clone(), self.make.clone())
+        Defer::new(
+            inner,
+            self.operations.clone(),
+            self.options.clone(),
+            self.make.clone(),
+        )
     }
 }
 

@@ -11,10 +11,10 @@ mod layer;
 mod service;
 mod upload;
 
+pub(crate) use self::layer::Options;
 pub use self::{
     body::{ReplyBody, ResponseBody},
     future::ResponseFuture,
     layer::{ByTrait, DeferLayer, MakeBody, WithFunction},
     service::Defer,
 };
-pub(crate) use self::layer::Options;

@@ -32,7 +32,14 @@ pub(super) struct Shared<M> {
 
 impl<S, M> Defer<S, M> {
     pub(super) fn new(inner: S, operations: Operations, options: Arc<Options>, make: M) -> Self {
-        Self { inner, shared: Arc::new(Shared { operations, options, make }) }
+        Self {
+            inner,
+            shared: Arc::new(Shared {
+                operations,
+                options,
+                make,
+            }),
+        }
     }
 
     /// The service inside.

@@ -54,8 +54,12 @@ where
     let mut bytes = Vec::new();
     let mut trailers = HeaderMap::new();
     while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else { break };
-        let Ok(frame) = frame else { return Err(Problem::new(ProblemKind::UploadFailed)) };
+        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else {
+            break;
+        };
+        let Ok(frame) = frame else {
+            return Err(Problem::new(ProblemKind::UploadFailed));
+        };
         match frame.into_data() {
             Ok(data) => {
                 let length = bytes.len() as u64 + data.remaining() as u64;
@@ -118,7 +122,9 @@ pub(super) async fn discard<B, T>(
     let at_most = limits.request_body.saturating_mul(4).max(DISCARD);
     let emptied = !waits && {
         let emptied = pin!(empty(body, at_most));
-        tokio::time::timeout(DISCARD_TIME, emptied).await.unwrap_or(false)
+        tokio::time::timeout(DISCARD_TIME, emptied)
+            .await
+            .unwrap_or(false)
     };
     if !emptied {
         let close = const { HeaderValue::from_static("close") };
@@ -130,7 +136,9 @@ pub(super) async fn discard<B, T>(
 async fn empty<B: Body<Data = Bytes>>(mut body: Pin<&mut B>, at_most: u64) -> bool {
     let mut left = at_most;
     while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else { return true };
+        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else {
+            return true;
+        };
         let Ok(frame) = frame else { return false };
         let length = frame.data_ref().map_or(0, |data| data.remaining() as u64);
         match left.checked_sub(length) {

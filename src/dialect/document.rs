@@ -63,8 +63,14 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
         json::string(out, resource);
     }
     if let Some(response) = view.response() {
-        let _ = write!(out, ",\"result\":{{\"status\":{}", response.status().as_str());
-        let kind = response.fields().find(|(name, _)| name == http::header::CONTENT_TYPE);
+        let _ = write!(
+            out,
+            ",\"result\":{{\"status\":{}",
+            response.status().as_str()
+        );
+        let kind = response
+            .fields()
+            .find(|(name, _)| name == http::header::CONTENT_TYPE);
         if let Some(kind) = kind.as_ref().and_then(|(_, value)| value.to_str().ok()) {
             out.extend_from_slice(b",\"type\":");
             json::string(out, kind);

@@ -17,7 +17,9 @@ pub use self::{
 
 use crate::{
     problem::Problem,
-    record::{Ending, OperationId, Phase, Record, Report, Revision, Sighting, StoredResponse, Timestamp},
+    record::{
+        Ending, OperationId, Phase, Record, Report, Revision, Sighting, StoredResponse, Timestamp,
+    },
     store::{Cursor, StateSet},
 };
 use bytes::Bytes;
@@ -50,7 +52,13 @@ pub trait Dialect: fmt::Debug + Send + Sync + 'static {
     fn answer(&self, view: &View<'_>, ask: Ask, head: Head<'_>) -> Response<Answer>;
 
     /// The answer to [`Address::List`].
-    fn listed(&self, page: &[View<'_>], list: &ListAsk, next: Option<Cursor>, route: Route<'_>) -> Response<Bytes>;
+    fn listed(
+        &self,
+        page: &[View<'_>],
+        list: &ListAsk,
+        next: Option<Cursor>,
+        route: Route<'_>,
+    ) -> Response<Bytes>;
 
     /// A failure, in this protocol's form.
     fn problem(&self, problem: &Problem) -> Response<Bytes> {
@@ -194,7 +202,12 @@ impl<'a> View<'a> {
     ) -> Self {
         let news = sighting
             .filter(|sighting| !record.phase().is_ended() && sighting.revision > record.revision);
-        Self { record, sighting: news, links, retry_after }
+        Self {
+            record,
+            sighting: news,
+            links,
+            retry_after,
+        }
     }
 
     /// Its name.
@@ -221,25 +234,32 @@ impl<'a> View<'a> {
     /// Counts its visible changes.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        self.sighting.map_or(self.record.revision, |sighting| sighting.revision)
+        self.sighting
+            .map_or(self.record.revision, |sighting| sighting.revision)
     }
 
     /// When the inner service was called.
     #[must_use]
     pub fn started(&self) -> Option<Timestamp> {
-        self.sighting.and_then(|sighting| sighting.started).or(self.record.started)
+        self.sighting
+            .and_then(|sighting| sighting.started)
+            .or(self.record.started)
     }
 
     /// When it last changed.
     #[must_use]
     pub fn updated(&self) -> Timestamp {
-        self.sighting.map_or(self.record.updated, |sighting| sighting.at.max(self.record.updated))
+        self.sighting.map_or(self.record.updated, |sighting| {
+            sighting.at.max(self.record.updated)
+        })
     }
 
     /// What the handler last said about it.
     #[must_use]
     pub fn report(&self) -> Option<&'a Report> {
-        let told = self.sighting.and_then(|sighting| sighting.report.as_deref());
+        let told = self
+            .sighting
+            .and_then(|sighting| sighting.report.as_deref());
         told.or(self.record.report.as_deref())
     }
 

@@ -14,9 +14,15 @@ impl Mount {
     /// Checks and joins both.
     pub(crate) fn new(path: &str, base: Option<&str>) -> Result<Self, (&'static str, String)> {
         check_path(path).map_err(|why| ("mount", format!("`{path}` {why}")))?;
-        let base = base.map(str::trim_end).unwrap_or_default().trim_end_matches('/');
+        let base = base
+            .map(str::trim_end)
+            .unwrap_or_default()
+            .trim_end_matches('/');
         check_base(base).map_err(|why| ("base_url", format!("`{base}` {why}")))?;
-        Ok(Self { url: format!("{base}{path}").into(), path_at: base.len() })
+        Ok(Self {
+            url: format!("{base}{path}").into(),
+            path_at: base.len(),
+        })
     }
 
     /// The path prefix: `/operations`.
@@ -153,7 +159,9 @@ mod tests {
     fn paths_match_on_segment_boundaries() {
         let mount = Mount::new("/a/ops", None).unwrap();
         let tail = |nested, path: &str| {
-            Route::new(&mount, nested).tail(&path.parse().unwrap()).map(str::to_owned)
+            Route::new(&mount, nested)
+                .tail(&path.parse().unwrap())
+                .map(str::to_owned)
         };
         assert_eq!(tail(false, "/a/ops"), Some(String::new()));
         assert_eq!(tail(false, "/a/ops/x?y=1"), Some("/x".into()));
@@ -168,10 +176,20 @@ mod tests {
 
     #[test]
     fn mounts_and_bases_that_cannot_be_are_refused_by_name() {
-        for path in ["", "/", "ops", "/ops/", "/a//b", "/a/../b", "/{id}", "/a b", "/a?b", "/ä"] {
+        for path in [
+            "", "/", "ops", "/ops/", "/a//b", "/a/../b", "/{id}", "/a b", "/a?b", "/ä",
+        ] {
             assert_eq!(Mount::new(path, None).unwrap_err().0, "mount", "{path}");
         }
-        for base in ["example.com", "/x", "ftp://h", "http://", "http://u:p@h", "https://h/?q", "https://h/#f"] {
+        for base in [
+            "example.com",
+            "/x",
+            "ftp://h",
+            "http://",
+            "http://u:p@h",
+            "https://h/?q",
+            "https://h/#f",
+        ] {
             let error = Mount::new("/ops", Some(base));
             assert_eq!(error.map_err(|error| error.0), Err("base_url"), "{base}");
         }

@@ -9,9 +9,7 @@ use crate::{
     store::{Cursor, StateSet},
 };
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use std::num::NonZeroU16;
 
 /// On answers that show how an operation ended, and on nothing else: `succeeded`, `failed` or `cancelled`. It tells a
@@ -48,20 +46,26 @@ impl Rfc {
     /// The monitor replays the response: what every client of RFC 9110 can follow.
     #[must_use]
     pub const fn new() -> Self {
-        Self { style: Style::Replay }
+        Self {
+            style: Style::Replay,
+        }
     }
 
     /// The monitor answers 303 to `…/result` instead of replaying a response.
     #[must_use]
     pub const fn see_other() -> Self {
-        Self { style: Style::SeeOther }
+        Self {
+            style: Style::SeeOther,
+        }
     }
 
     /// As [`see_other`](Self::see_other), and while pending 200 with an `ETag` instead of 202: for clients that take the
     /// monitor for a resource of its own.
     #[must_use]
     pub const fn see_other_from_ok() -> Self {
-        Self { style: Style::SeeOtherFromOk }
+        Self {
+            style: Style::SeeOtherFromOk,
+        }
     }
 }
 
@@ -102,8 +106,14 @@ impl Dialect for Rfc {
     }
 
     fn opt_in(&self, head: Head<'_>) -> OptIn {
-        let Prefer { respond_async, wait } = Prefer::parse(head.headers);
-        OptIn { asked: respond_async, wait }
+        let Prefer {
+            respond_async,
+            wait,
+        } = Prefer::parse(head.headers);
+        OptIn {
+            asked: respond_async,
+            wait,
+        }
     }
 
     fn take_out(&self, headers: &mut HeaderMap) {
@@ -111,14 +121,17 @@ impl Dialect for Rfc {
     }
 
     fn applied(&self, opt_in: OptIn, headers: &mut HeaderMap) {
-        let prefer = Prefer { respond_async: opt_in.asked, wait: opt_in.wait };
+        let prefer = Prefer {
+            respond_async: opt_in.asked,
+            wait: opt_in.wait,
+        };
         if let Some(value) = applied(prefer) {
             headers.insert(PREFERENCE_APPLIED, value);
         }
     }
 
     fn accepted(&self, view: &View<'_>, opt_in: OptIn) -> Response<Answer> {
-        let mut response = self.pending(view, StatusCode::ACCEPTED);
+        let mut response = pending(view, StatusCode::ACCEPTED);
         self.applied(opt_in, response.headers_mut());
         response
     }
@@ -126,25 +139,33 @@ impl Dialect for Rfc {
     fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
         match (ask, view.phase()) {
             (Ask::Monitor, Phase::Accepted | Phase::Running) => match self.style {
-                Style::Replay | Style::SeeOther => self.pending(view, StatusCode::ACCEPTED),
+                Style::Replay | Style::SeeOther => pending(view, StatusCode::ACCEPTED),
                 Style::SeeOtherFromOk => {
-                    let mut response = self.pending(view, StatusCode::OK);
-                    response.headers_mut().insert(header::ETAG, entity_tag(view.revision()));
+                    let mut response = pending(view, StatusCode::OK);
+                    response
+                        .headers_mut()
+                        .insert(header::ETAG, entity_tag(view.revision()));
                     response
                 }
             },
             (Ask::Monitor, Phase::Ended(_)) => match self.style {
-                Style::SeeOther | Style::SeeOtherFromOk if view.response().is_some() => see_other(view),
+                Style::SeeOther | Style::SeeOtherFromOk if view.response().is_some() => {
+                    see_other(view)
+                }
                 _ => ended(view),
             },
             (Ask::Result, Phase::Ended(_)) => ended(view),
             (Ask::Result, _) => not_ready(view, StatusCode::NOT_FOUND),
             (Ask::Status, _) => {
                 let mut response = document(view);
-                response.headers_mut().insert(header::ETAG, entity_tag(view.revision()));
+                response
+                    .headers_mut()
+                    .insert(header::ETAG, entity_tag(view.revision()));
                 response.headers_mut().insert(header::VARY, VARY_PREFER);
                 if !view.phase().is_ended() {
-                    response.headers_mut().insert(header::RETRY_AFTER, retry_after(view.retry_after()));
+                    response
+                        .headers_mut()
+                        .insert(header::RETRY_AFTER, retry_after(view.retry_after()));
                 }
                 response
             }
@@ -152,7 +173,9 @@ impl Dialect for Rfc {
             (Ask::Forget, Phase::Ended(_)) => {
                 let mut response = Response::new(Answer::Bytes(Bytes::new()));
                 *response.status_mut() = StatusCode::NO_CONTENT;
-                response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+                response
+                    .headers_mut()
+                    .insert(header::CACHE_CONTROL, NO_STORE);
                 response
             }
             (Ask::Forget, _) => not_ready(view, StatusCode::CONFLICT),
@@ -176,7 +199,12 @@ impl Dialect for Rfc {
         body.push(b']');
         let mut response = Response::new(());
         if let Some(Cursor(after)) = next {
-            let url = format!("{}?after={after}&limit={}{}", route.mount().url(), list.limit, states(list));
+            let url = format!(
+                "{}?after={after}&limit={}{}",
+                route.mount().url(),
+                list.limit,
+                states(list)
+            );
             body.extend_from_slice(b",\"next\":");
             crate::json::string(&mut body, &url);
             if let Ok(link) = HeaderValue::try_from(format!("<{url}>; rel=\"next\"")) {
@@ -185,12 +213,14 @@ impl Dialect for Rfc {
         }
         body.push(b'}');
         response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-        response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, NO_STORE);
         response.map(|()| body.into())
     }
 
     fn header_names(&self) -> &'static [HeaderName] {
-        const NAMES: &[HeaderName] = &[
+        static NAMES: [HeaderName; 7] = [
             header::LOCATION,
             header::RETRY_AFTER,
             header::ETAG,
@@ -199,25 +229,23 @@ impl Dialect for Rfc {
             OPERATION_OUTCOME,
             PREFERENCE_APPLIED,
         ];
-        NAMES
+        &NAMES
     }
 }
 
-impl Rfc {
-    fn pending(&self, view: &View<'_>, status: StatusCode) -> Response<Answer> {
-        let mut body = Vec::new();
-        status_document(view, &mut body);
-        let mut response = Response::new(Answer::Bytes(body.into()));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.reserve(6);
-        headers.insert(header::CONTENT_TYPE, JSON);
-        headers.insert(header::LOCATION, view.links().header(""));
-        headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
-        headers.insert(header::CACHE_CONTROL, NO_STORE);
-        headers.insert(header::VARY, VARY_PREFER);
-        response
-    }
+fn pending(view: &View<'_>, status: StatusCode) -> Response<Answer> {
+    let mut body = Vec::new();
+    status_document(view, &mut body);
+    let mut response = Response::new(Answer::Bytes(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.reserve(6);
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::LOCATION, view.links().header(""));
+    headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    headers.insert(header::VARY, VARY_PREFER);
+    response
 }
 
 fn document(view: &View<'_>) -> Response<Answer> {
@@ -225,14 +253,18 @@ fn document(view: &View<'_>) -> Response<Answer> {
     status_document(view, &mut body);
     let mut response = Response::new(Answer::Bytes(body.into()));
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 
 fn see_other(view: &View<'_>) -> Response<Answer> {
     let mut response = document(view);
     *response.status_mut() = StatusCode::SEE_OTHER;
-    response.headers_mut().insert(header::LOCATION, view.links().header("/result"));
+    response
+        .headers_mut()
+        .insert(header::LOCATION, view.links().header("/result"));
     mark(view, response.headers_mut());
     response
 }
@@ -248,7 +280,9 @@ fn ended(view: &View<'_>) -> Response<Answer> {
         }
         (None, None) => return not_ready(view, StatusCode::NOT_FOUND),
     };
-    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, NO_STORE);
     mark(view, response.headers_mut());
     response
 }
@@ -262,23 +296,32 @@ fn mark(view: &View<'_>, headers: &mut HeaderMap) {
 
 fn not_ready(view: &View<'_>, status: StatusCode) -> Response<Answer> {
     let problem = Problem::new(ProblemKind::ResultNotReady).status(status);
-    problem.retry_after(view.retry_after()).to_response().map(Answer::Bytes)
+    problem
+        .retry_after(view.retry_after())
+        .to_response()
+        .map(Answer::Bytes)
 }
 
 fn read_only(method: &Method) -> Result<(), Address> {
     match *method {
         Method::GET | Method::HEAD => Ok(()),
         Method::OPTIONS => Err(Address::Options(READ_ONLY)),
-        _ => Err(Address::Problem(Problem::new(ProblemKind::Method).allow(READ_ONLY))),
+        _ => Err(Address::Problem(
+            Problem::new(ProblemKind::Method).allow(READ_ONLY),
+        )),
     }
 }
 
 const STATE_NAMES: [&str; 5] = ["accepted", "running", "succeeded", "failed", "cancelled"];
 
 fn states(list: &ListAsk) -> String {
-    let Some(states) = list.states else { return String::new() };
+    let Some(states) = list.states else {
+        return String::new();
+    };
     let wanted = |name: &&&str| {
-        StateSet::default().with_name(name).is_some_and(|one| one.intersects(states))
+        StateSet::default()
+            .with_name(name)
+            .is_some_and(|one| one.intersects(states))
     };
     let names: Vec<&str> = STATE_NAMES.iter().filter(wanted).copied().collect();
     format!("&status={}", names.join(","))
@@ -286,14 +329,22 @@ fn states(list: &ListAsk) -> String {
 
 /// Reads `limit`, `after` and `status`; other parameters are tolerated, as clients add their own.
 fn list(query: &str) -> Address {
-    let mut ask = ListAsk { states: None, after: None, limit: const { NonZeroU16::new(20).unwrap() } };
+    let mut ask = ListAsk {
+        states: None,
+        after: None,
+        limit: const { NonZeroU16::new(20).unwrap() },
+    };
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let valid = match name {
-            "limit" => value.parse().map(|limit: NonZeroU16| ask.limit = limit).is_ok_and(|()| {
-                ask.limit.get() <= 100
-            }),
-            "after" => value.parse().map(|after| ask.after = Some(Cursor(after))).is_ok(),
+            "limit" => value
+                .parse()
+                .map(|limit: NonZeroU16| ask.limit = limit)
+                .is_ok_and(|()| ask.limit.get() <= 100),
+            "after" => value
+                .parse()
+                .map(|after| ask.after = Some(Cursor(after)))
+                .is_ok(),
             "status" => value
                 .replace("%2C", ",")
                 .replace("%2c", ",")
@@ -314,4 +365,3 @@ fn list(query: &str) -> Address {
     }
     Address::List(ask)
 }
-

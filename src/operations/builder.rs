@@ -1,4 +1,6 @@
-use super::{Engine, Face, Limits, Operations, hub::Hub, live::Registry, places::Places, sweeper::Sweeper};
+use super::{
+    Engine, Face, Limits, Operations, hub::Hub, live::Registry, places::Places, sweeper::Sweeper,
+};
 use crate::{
     dialect::{Dialect, Head, Mount, Rfc},
     record::{Owner, Record},
@@ -132,18 +134,19 @@ impl Builder {
         if self.shared_keys && self.owner.is_some() {
             return Err(BuildError {
                 option: "shared_keys",
-                message: "is for operations without an owner rule; with one, keys are the owner's".into(),
+                message: "is for operations without an owner rule; with one, keys are the owner's"
+                    .into(),
             });
         }
         let mount = Mount::new(&self.mount, self.base_url.as_deref()).map_err(BuildError::from)?;
         let clock = self.clock.unwrap_or_else(Clock::system);
         let limits = self.limits;
         let store = self.store.unwrap_or_else(|| {
-            let mut bounds = MemoryLimits::default();
-            bounds.operations = limits.stored;
-            bounds.bytes = limits.stored_bytes;
-            bounds.tombstones = limits.tombstones;
-            bounds.tombstone_for = limits.tombstone_for;
+            let bounds = MemoryLimits::default()
+                .operations(limits.stored)
+                .bytes(limits.stored_bytes)
+                .tombstones(limits.tombstones)
+                .tombstone_for(limits.tombstone_for);
             Arc::new(MemoryStore::new(bounds, clock.clone()))
         });
         let face = Arc::new(Face::new(mount, self.dialect, self.owner, self.shared_keys));

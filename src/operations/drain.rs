@@ -47,7 +47,11 @@ impl Operations {
             }
         }
         let finished = before.saturating_sub(interrupted);
-        Drained { finished, interrupted, unread: engine.store.usage().unread }
+        Drained {
+            finished,
+            interrupted,
+            unread: engine.store.usage().unread,
+        }
     }
 
     /// Waits until nothing runs and nothing waits to run.

@@ -1,8 +1,5 @@
 use super::Engine;
-use crate::{
-    record::OperationId,
-    store::Change,
-};
+use crate::{record::OperationId, store::Change};
 use std::{
     collections::HashMap,
     fmt,
@@ -49,7 +46,11 @@ impl Hub {
     fn topic(&self, id: OperationId) -> Option<Arc<Topic>> {
         // A reader counts itself before it reads the record, and the record is written before this: one sees the other.
         std::sync::atomic::fence(Ordering::SeqCst);
-        if self.readers() == 0 { None } else { self.topics().get(&id).cloned() }
+        if self.readers() == 0 {
+            None
+        } else {
+            self.topics().get(&id).cloned()
+        }
     }
 
     /// The operation has changed.
@@ -79,7 +80,9 @@ impl Hub {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("readers", &self.readers()).finish_non_exhaustive()
+        f.debug_struct("Hub")
+            .field("readers", &self.readers())
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,14 +114,20 @@ impl Reader {
         let hub = &engine.hub;
         let reader = {
             let mut topics = hub.topics();
-            let here = topics.get(&id).map_or(0, |topic| topic.readers.load(Ordering::Relaxed));
+            let here = topics
+                .get(&id)
+                .map_or(0, |topic| topic.readers.load(Ordering::Relaxed));
             if hub.readers() >= in_all || here >= per_operation {
                 return None;
             }
             let topic = topics.entry(id).or_default();
             topic.readers.fetch_add(1, Ordering::Relaxed);
             hub.readers.fetch_add(1, Ordering::SeqCst);
-            Self { engine: engine.clone(), id, topic: topic.clone() }
+            Self {
+                engine: engine.clone(),
+                id,
+                topic: topic.clone(),
+            }
         };
         std::sync::atomic::fence(Ordering::SeqCst);
         listen(engine);
@@ -151,22 +160,24 @@ fn listen(engine: &Arc<Engine>) {
         return;
     }
     let mut changes = engine.store.changes();
-    let mut listening = Listening(Arc::downgrade(engine));
+    let listening = Listening(Arc::downgrade(engine));
     tokio::spawn(async move {
         loop {
             let change = changes.next().await;
-            let Some(engine) = listening.0.upgrade() else { return };
+            let Some(engine) = listening.0.upgrade() else {
+                return;
+            };
             match change {
                 Change::Operation(id) => engine.hub.ended(id),
                 Change::Resync => engine.hub.all(),
             }
             if engine.hub.readers() == 0 {
-                engine.hub.listening.store(false, Ordering::SeqCst);
-                // Whoever came in between may have found it still listening.
-                if engine.hub.readers() == 0 || engine.hub.listening.swap(true, Ordering::SeqCst) {
-                    listening.0 = Weak::new();
-                    return;
+                drop(listening);
+                // Whoever came in between may have found it listening still.
+                if engine.hub.readers() > 0 {
+                    listen(&engine);
                 }
+                return;
             }
         }
     });

@@ -42,10 +42,10 @@ pub struct Limits {
     /// A bound of the default store, as the following three; a store of your own has its own.
     pub tombstone_for: Duration,
     /// Ids that are so remembered. Default 100,000; the oldest go first.
-    pub tombstones: usize,
+    pub tombstones: u64,
     /// Operations that are stored, pending and ended. Default 100,000. Over it, ended ones that have been read make
     /// room; if there are none: 503 `full`.
-    pub stored: usize,
+    pub stored: u64,
     /// Bytes of responses that are stored or being captured. Default 256 MiB; as [`stored`](Self::stored), and an
     /// operation whose response finds no room fails as `result-too-large`.
     pub stored_bytes: u64,
@@ -99,7 +99,10 @@ impl Limits {
             ("stored", self.stored == 0),
         ];
         if let Some((option, _)) = nonzero.into_iter().find(|(_, zero)| *zero) {
-            return Err((option, "is zero, so that no operation could ever succeed".into()));
+            return Err((
+                option,
+                "is zero, so that no operation could ever succeed".into(),
+            ));
         }
         let years = Duration::from_secs(10 * 365 * 24 * 60 * 60);
         let times = [
@@ -112,7 +115,10 @@ impl Limits {
             ("wait", self.wait),
         ];
         if let Some((option, _)) = times.into_iter().find(|(_, time)| *time > years) {
-            return Err((option, "is over ten years, more than the clock is good for".into()));
+            return Err((
+                option,
+                "is over ten years, more than the clock is good for".into(),
+            ));
         }
         if self.retry_after > Duration::from_secs(86_400) {
             return Err(("retry_after", "is over a day".into()));

@@ -59,12 +59,22 @@ impl Live {
         revision: Revision,
         at: Timestamp,
     ) -> Self {
-        let sighting = Sighting { revision, at, started: None, report: None };
+        let sighting = Sighting {
+            revision,
+            at,
+            started: None,
+            report: None,
+        };
         Self {
             id,
             attempt,
             engine: Arc::downgrade(engine),
-            state: Mutex::new(State { sighting, signal: None, detach: Detach::No, waker: None }),
+            state: Mutex::new(State {
+                sighting,
+                signal: None,
+                detach: Detach::No,
+                waker: None,
+            }),
             changed: Notify::new(),
         }
     }
@@ -123,7 +133,9 @@ impl Live {
     }
 
     fn note(&self, change: impl FnOnce(&mut Sighting, Timestamp) -> bool) {
-        let Some(engine) = self.engine.upgrade() else { return };
+        let Some(engine) = self.engine.upgrade() else {
+            return;
+        };
         let now = engine.clock.wall();
         {
             let mut state = self.state();
@@ -150,7 +162,9 @@ impl Live {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        News::None { started: state.sighting.started.is_some() }
+        News::None {
+            started: state.sighting.started.is_some(),
+        }
     }
 
     pub(crate) fn settle_detach(&self, to: Detach) {
@@ -201,7 +215,9 @@ impl Live {
     /// The task that runs the operation is gone, or can't be reached: ends it as interrupted, where the store answers
     /// at once. Elsewhere the claim lapses.
     pub(crate) fn abandon(&self) {
-        let Some(engine) = self.engine.upgrade() else { return };
+        let Some(engine) = self.engine.upgrade() else {
+            return;
+        };
         let sighting = self.sighting();
         self.raise(Signal::Over);
         let ending = Ending::without_response(Stop::Interrupted, engine.clock.wall());
@@ -215,7 +231,9 @@ impl Live {
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Live")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -236,17 +254,22 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        Self { shards: Default::default() }
+        Self {
+            shards: Default::default(),
+        }
     }
 
     fn shard(&self, id: OperationId) -> MutexGuard<'_, HashTable<Arc<Live>>> {
         let at = (id.hash64() >> 32) as usize % SHARDS;
-        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[at]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn insert(&self, live: Arc<Live>) {
         let id = live.id;
-        self.shard(id).insert_unique(id.hash64(), live, |live| live.id.hash64());
+        self.shard(id)
+            .insert_unique(id.hash64(), live, |live| live.id.hash64());
     }
 
     pub(crate) fn remove(&self, id: OperationId) -> Option<Arc<Live>> {
@@ -257,13 +280,20 @@ impl Registry {
     }
 
     pub(crate) fn get(&self, id: OperationId) -> Option<Arc<Live>> {
-        self.shard(id).find(id.hash64(), |live| live.id == id).cloned()
+        self.shard(id)
+            .find(id.hash64(), |live| live.id == id)
+            .cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Live>> {
         let shards = self.shards.iter();
         let lock = |shard: &'_ Mutex<HashTable<Arc<Live>>>| -> Vec<Arc<Live>> {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+            shard
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .cloned()
+                .collect()
         };
         shards.flat_map(lock).collect()
     }

@@ -8,16 +8,16 @@ mod live;
 mod places;
 mod sweeper;
 
+pub use self::{
+    builder::{BuildError, Builder},
+    drain::Drained,
+    limits::Limits,
+};
 pub(crate) use self::{
     hub::{Reader, Until},
     live::{Detach, Live, News, Signal},
     places::{Place, UploadBytes},
     sweeper::Sweeper,
-};
-pub use self::{
-    builder::{BuildError, Builder},
-    drain::Drained,
-    limits::Limits,
 };
 
 use self::{
@@ -29,9 +29,7 @@ use self::{
 use crate::{
     defer::DeferLayer,
     dialect::{Dialect, Head, Links, Mount, View},
-    record::{
-        Capture, Ending, OperationId, Owner, Record, Revision, Sighting, Stop, StoredResponse,
-    },
+    record::{Ending, OperationId, Owner, Record, Revision, Sighting, Stop},
     runner::capture,
     status::{StatusService, Wrapped},
     store::{Clock, ListQuery, Lookup, Page, Settled, Store, StoreError, StoreErrorKind},
@@ -104,7 +102,13 @@ impl Face {
         owner: Option<OwnerRule>,
         shared_keys: bool,
     ) -> Self {
-        Self { name: mount.path().into(), mount, dialect, owner, shared_keys }
+        Self {
+            name: mount.path().into(),
+            mount,
+            dialect,
+            owner,
+            shared_keys,
+        }
     }
 
     /// Whose the request is.
@@ -177,7 +181,10 @@ impl Engine {
             return None;
         }
         let faces = self.faces.lock().unwrap_or_else(PoisonError::into_inner);
-        faces.iter().find(|other| other.name == record.submission.face).cloned()
+        faces
+            .iter()
+            .find(|other| other.name == record.submission.face)
+            .cloned()
     }
 
     /// Ends an operation from outside, and stops it where it runs here.
@@ -203,7 +210,9 @@ impl Engine {
 }
 
 pub(crate) fn seconds(time: std::time::Duration) -> u32 {
-    u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
+    u32::try_from(time.as_millis().div_ceil(1000))
+        .unwrap_or(u32::MAX)
+        .max(1)
 }
 
 impl Operations {
@@ -220,16 +229,27 @@ impl Operations {
     /// [`BuildError`] when the mount can't be, or is taken.
     pub fn also(&self, mount: &str, dialect: impl Dialect) -> Result<Self, BuildError> {
         let base = self.face.mount.url().strip_suffix(self.face.mount.path());
-        let mount = Mount::new(mount, base.filter(|base| !base.is_empty())).map_err(BuildError::from)?;
+        let mount =
+            Mount::new(mount, base.filter(|base| !base.is_empty())).map_err(BuildError::from)?;
         let (owner, shared_keys) = (self.face.owner.clone(), self.face.shared_keys);
         let face = Arc::new(Face::new(mount, Arc::new(dialect), owner, shared_keys));
-        let mut faces = self.engine.faces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faces = self
+            .engine
+            .faces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if faces.iter().any(|other| other.name == face.name) {
             let message = format!("`{}` is taken", face.name);
-            return Err(BuildError { option: "mount", message });
+            return Err(BuildError {
+                option: "mount",
+                message,
+            });
         }
         faces.push(face.clone());
-        Ok(Self { engine: self.engine.clone(), face })
+        Ok(Self {
+            engine: self.engine.clone(),
+            face,
+        })
     }
 
     /// The layer that defers what reaches it.
@@ -325,8 +345,16 @@ impl Operations {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (head, body) = response.into_parts();
-        let target = match self.engine.store.find(id).await.map_err(CompleteError::Store)? {
-            Lookup::Found(record) if record.phase().is_ended() => return Ok(Settled::Stands(record)),
+        let target = match self
+            .engine
+            .store
+            .find(id)
+            .await
+            .map_err(CompleteError::Store)?
+        {
+            Lookup::Found(record) if record.phase().is_ended() => {
+                return Ok(Settled::Stands(record));
+            }
             Lookup::Found(record) => record.submission.target.clone(),
             Lookup::Gone { .. } | Lookup::Unknown => return Ok(Settled::Unknown),
         };
@@ -334,10 +362,13 @@ impl Operations {
         let stored = capture(&*self.engine.store, &head, body, &target, limit).await?;
         let is_failure = self.engine.is_failure(&head);
         let ending = Ending::with_response(stored, is_failure, self.engine.clock.wall());
-        self.engine.end_now(id, ending).await.map_err(|error| match error.kind() {
-            StoreErrorKind::Full => CompleteError::TooLarge,
-            _ => CompleteError::Store(error),
-        })
+        self.engine
+            .end_now(id, ending)
+            .await
+            .map_err(|error| match error.kind() {
+                StoreErrorKind::Full => CompleteError::TooLarge,
+                _ => CompleteError::Store(error),
+            })
     }
 
     /// Ends an operation that has not ended, as cancelled. Its handler is told and dropped.
@@ -407,7 +438,9 @@ impl fmt::Debug for Operations {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }
 

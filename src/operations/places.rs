@@ -61,9 +61,16 @@ impl Place {
         let limits = &engine.limits;
         let all = (limits.running as u64).saturating_add(limits.accepted as u64);
         let more = |taken: u64| (taken < all).then_some(taken + 1);
-        engine.places.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        engine
+            .places
+            .taken
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
+            .ok()?;
         engine.places.uploading.fetch_add(1, Ordering::Relaxed);
-        Some(Self { engine: engine.clone(), stage: Stage::Uploading })
+        Some(Self {
+            engine: engine.clone(),
+            stage: Stage::Uploading,
+        })
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -92,15 +99,24 @@ impl Place {
 
     /// The turn has come, but the inner service is not called yet.
     fn enter(&mut self, stage: Stage) {
-        self.engine.places.count(self.stage).fetch_sub(1, Ordering::Relaxed);
-        self.engine.places.count(stage).fetch_add(1, Ordering::Relaxed);
+        self.engine
+            .places
+            .count(self.stage)
+            .fetch_sub(1, Ordering::Relaxed);
+        self.engine
+            .places
+            .count(stage)
+            .fetch_add(1, Ordering::Relaxed);
         self.stage = stage;
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.engine.places.count(self.stage).fetch_sub(1, Ordering::Relaxed);
+        self.engine
+            .places
+            .count(self.stage)
+            .fetch_sub(1, Ordering::Relaxed);
         if self.stage == Stage::Running {
             self.engine.turns.add_permits(1);
         }
@@ -119,16 +135,23 @@ pub(crate) struct UploadBytes {
 
 impl UploadBytes {
     pub(crate) fn new(engine: &Arc<Engine>) -> Self {
-        Self { engine: engine.clone(), bytes: 0 }
+        Self {
+            engine: engine.clone(),
+            bytes: 0,
+        }
     }
 
     /// Sets aside enough for `bytes` in all; `false` when there is no room.
     pub(crate) fn reserve(&mut self, bytes: u64) -> bool {
-        let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else { return true };
+        let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else {
+            return true;
+        };
         let limit = self.engine.limits.uploading_bytes;
         let add = |now: u64| now.checked_add(more).filter(|then| *then <= limit);
         let counter = &self.engine.places.uploading_bytes;
-        let reserved = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok();
+        let reserved = counter
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
+            .is_ok();
         if reserved {
             self.bytes = bytes;
         }
@@ -138,6 +161,9 @@ impl UploadBytes {
 
 impl Drop for UploadBytes {
     fn drop(&mut self) {
-        self.engine.places.uploading_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.engine
+            .places
+            .uploading_bytes
+            .fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

@@ -74,7 +74,9 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>, first: Duration) {
     let mut sleep = first;
     loop {
         let sooner = tokio::time::timeout(sleep.max(GAP), sooner.notified()).await;
-        let Some(engine) = awake.0.upgrade() else { return };
+        let Some(engine) = awake.0.upgrade() else {
+            return;
+        };
         if sooner.is_ok() {
             let at = Duration::from_millis(engine.sweeper.planned.load(Ordering::Relaxed));
             sleep = at.saturating_sub(engine.clock.elapsed());

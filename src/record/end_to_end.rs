@@ -30,15 +30,6 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderNa
         .filter(move |(name, _)| !is_hop_by_hop(name) && !named.contains(*name))
 }
 
-/// The fields to keep of a request whose body has been read in full.
-///
-/// `Content-Length` is told anew by the body that was read. An `Expect: 100-continue` has been met by reading it.
-pub(crate) fn keep_of_request(
-    headers: &HeaderMap,
-) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    end_to_end(headers).filter(|(name, _)| !matches!(name.as_str(), "content-length" | "expect"))
-}
-
 /// The fields to keep of a response that will be replayed later, from another URL.
 ///
 /// `Content-Length` is told anew by the stored body. `Age` and `Retry-After` count from a moment that has passed by
@@ -210,18 +201,6 @@ mod tests {
             let headers = headers(&[("connection", name), (name, "1")]);
             assert_eq!(names(end_to_end(&headers)), [name]);
         }
-    }
-
-    #[test]
-    fn request_keeps_its_host_and_loses_what_reading_the_body_settled() {
-        let headers = headers(&[
-            ("host", "example.com"),
-            ("content-length", "3"),
-            ("expect", "100-continue"),
-            ("proxy-authorization", "Basic eDp5"),
-            ("retry-after", "1"),
-        ]);
-        assert_eq!(names(keep_of_request(&headers)), ["host", "retry-after"]);
     }
 
     #[test]

@@ -81,8 +81,13 @@ mod tests {
 
     #[test]
     fn the_ends_of_time_are_clamped() {
-        let text = Timestamp::from_micros(u64::MAX).after(Duration::MAX).to_string();
+        let text = Timestamp::from_micros(u64::MAX)
+            .after(Duration::MAX)
+            .to_string();
         assert_eq!(text, "9999-12-31T23:59:59.999Z");
-        assert_eq!(Timestamp::from(UNIX_EPOCH - Duration::from_secs(1)).as_micros(), 1);
+        assert_eq!(
+            Timestamp::from(UNIX_EPOCH - Duration::from_secs(1)).as_micros(),
+            1
+        );
     }
 }

@@ -62,7 +62,13 @@ pub(super) enum Step<T> {
 
 impl<'a, F> Guarded<'a, F> {
     pub(super) fn new(work: F, live: &'a Live, terms: Terms) -> Self {
-        Self { work: Some(work), timer: None, timing: Timing::Start, live, terms }
+        Self {
+            work: Some(work),
+            timer: None,
+            timing: Timing::Start,
+            live,
+            terms,
+        }
     }
 
     /// Drops the handler now; what it panics with in doing so is its own affair.
@@ -103,7 +109,8 @@ impl<F: Future> Future for Guarded<'_, F> {
                         Signal::Interrupt => Told::Interrupted,
                         Signal::Ended | Signal::Over => Told::Taken,
                     });
-                    this.timer.set(Some(tokio::time::sleep(this.terms.cancel_grace)));
+                    this.timer
+                        .set(Some(tokio::time::sleep(this.terms.cancel_grace)));
                     if this.terms.cancel_grace.is_zero() {
                         return Poll::Ready(self.stopped());
                     }
@@ -121,7 +128,8 @@ impl<F: Future> Future for Guarded<'_, F> {
                 Timing::Run => this.terms.run_time,
                 Timing::Grace(_) => this.terms.cancel_grace,
             };
-            this.timer.set(Some(tokio::time::sleep_until(Instant::now() + within)));
+            this.timer
+                .set(Some(tokio::time::sleep_until(Instant::now() + within)));
         }
         match this.timer.as_pin_mut().map(|timer| timer.poll(cx)) {
             Some(Poll::Ready(())) => Poll::Ready(self.stopped()),

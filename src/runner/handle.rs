@@ -79,14 +79,16 @@ impl OperationHandle {
         if json.get().len() > METADATA {
             return Err(MetadataError::TooLong);
         }
-        self.live.report(|report| report.metadata = Some(json.into()));
+        self.live
+            .report(|report| report.metadata = Some(json.into()));
         Ok(())
     }
 
     /// Tells the resource that the operation makes or changes, as soon as it is known.
     pub fn resource(&self, target: &Uri) {
         let target = target.to_string();
-        self.live.report(|report| report.resource = Some(target.into()));
+        self.live
+            .report(|report| report.resource = Some(target.into()));
     }
 
     /// Tells how long clients should wait before they ask again, in whole seconds, rounded up, of at least one.
@@ -188,7 +190,10 @@ mod extract {
 
         async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
             let found = parts.extensions.get::<Self>().cloned();
-            found.ok_or((StatusCode::INTERNAL_SERVER_ERROR, "the request was not deferred"))
+            found.ok_or((
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the request was not deferred",
+            ))
         }
     }
 

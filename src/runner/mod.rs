@@ -54,10 +54,21 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub(crate) fn new(record: Arc<Record>, terms: Terms, live: Arc<Live>, mut place: Place) -> Self {
+    pub(crate) fn new(
+        record: Arc<Record>,
+        terms: Terms,
+        live: Arc<Live>,
+        mut place: Place,
+    ) -> Self {
         place.accept();
         place.engine().live.insert(live.clone());
-        Self { record, terms, live, place, over: false }
+        Self {
+            record,
+            terms,
+            live,
+            place,
+            over: false,
+        }
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -105,7 +116,13 @@ pub(crate) struct Hold<E> {
 impl<E> Hold<E> {
     pub(crate) fn new(at_most: Duration) -> (Self, oneshot::Receiver<Reply<E>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { reply, limit: Some(Box::pin(tokio::time::sleep(at_most))) }, answer)
+        (
+            Self {
+                reply,
+                limit: Some(Box::pin(tokio::time::sleep(at_most))),
+            },
+            answer,
+        )
     }
 }
 
@@ -183,8 +200,9 @@ where
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    let at_once = task.engine().store.create(&task.record).now();
-    if let Ok(created) = at_once {
+    // A future that was never polled has done nothing.
+    let at_once = task.engine().store.create(&task.record).now().ok();
+    if let Some(created) = at_once {
         let (claim, kept) = Kept::from(created).split();
         match claim {
             Some(claim) => trace::spawn(run(task, Some(claim), hold, work)),
@@ -192,8 +210,6 @@ where
         }
         return kept;
     }
-    // A future that was never polled has done nothing.
-    drop(at_once);
     let (tell, told) = oneshot::channel();
     trace::spawn(async move {
         let (claim, kept) = keep(task.engine(), &task.record).await.split();
@@ -203,7 +219,8 @@ where
             None => task.dismiss(),
         }
     });
-    told.await.unwrap_or_else(|_| Kept::Failed(StoreError::new(StoreErrorKind::Unavailable)))
+    told.await
+        .unwrap_or_else(|_| Kept::Failed(StoreError::new(StoreErrorKind::Unavailable)))
 }
 
 /// Keeps an operation, trying again while it is uncertain whether that was done.
@@ -278,8 +295,10 @@ pub(crate) async fn run<S, B, R>(
             }
             if detach {
                 if let Some(held) = claim.take_if(|_| !detached) {
-                    let given_up =
-                        engine.store.detach(&held, &live.sighting(), task.terms.run_time).await;
+                    let given_up = engine
+                        .store
+                        .detach(&held, &live.sighting(), task.terms.run_time)
+                        .await;
                     detached = matches!(given_up, Ok(Settled::Done(_)));
                     if detached {
                         crate::operations::Sweeper::due(&engine, task.terms.run_time);
@@ -287,7 +306,11 @@ pub(crate) async fn run<S, B, R>(
                         claim = Some(held);
                     }
                 }
-                live.settle_detach(if detached { Detach::Done } else { Detach::Refused });
+                live.settle_detach(if detached {
+                    Detach::Done
+                } else {
+                    Detach::Refused
+                });
             }
             if (claim.is_some() || detached)
                 && let Some(hold) = hold.take()
@@ -364,11 +387,19 @@ where
     R: Body<Data = Bytes>,
     R::Error: Into<BoxError>,
 {
-    let Work { mut inner, request, mut driver } = work;
+    let Work {
+        mut inner,
+        request,
+        mut driver,
+    } = work;
     place.run().await;
-    poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Failure::Inner)?;
+    poll_fn(|cx| inner.poll_ready(cx))
+        .await
+        .map_err(Failure::Inner)?;
     live.start();
-    let response = beside(&mut driver, inner.call(request)).await.map_err(Failure::Inner)?;
+    let response = beside(&mut driver, inner.call(request))
+        .await
+        .map_err(Failure::Inner)?;
     let (head, body) = response.into_parts();
     if head.status.is_informational() {
         let cause = format!("a deferred request was answered {}", head.status);
@@ -409,7 +440,10 @@ async fn finish<E: Into<BoxError>>(
         }
         End::Error(error) if answered => {
             trace::stopped(claim.id(), Stop::Errored, None);
-            (Ending::without_response(Stop::Errored, now), Reply::Error(error))
+            (
+                Ending::without_response(Stop::Errored, now),
+                Reply::Error(error),
+            )
         }
         End::Error(error) => {
             trace::stopped(claim.id(), Stop::Errored, Some(&*error.into()));
@@ -417,7 +451,11 @@ async fn finish<E: Into<BoxError>>(
             (ending, Reply::Stopped(Stop::Errored))
         }
         End::Stop(stop, cause) => {
-            trace::stopped(claim.id(), stop, cause.as_deref().map(|cause| cause as &dyn Error));
+            trace::stopped(
+                claim.id(),
+                stop,
+                cause.as_deref().map(|cause| cause as &dyn Error),
+            );
             (Ending::without_response(stop, now), Reply::Stopped(stop))
         }
     };
@@ -433,11 +471,20 @@ async fn finish<E: Into<BoxError>>(
 }
 
 /// Finishes, again and again while the store can't answer. Gives up when the result would have expired.
-async fn settle(engine: &Engine, claim: &Claim, live: &Live, mut ending: Ending) -> Option<Settled> {
+async fn settle(
+    engine: &Engine,
+    claim: &Claim,
+    live: &Live,
+    mut ending: Ending,
+) -> Option<Settled> {
     let deadline = Instant::now() + engine.limits.keep_for;
     let mut pause = Duration::from_millis(50);
     loop {
-        let error = match engine.store.finish(claim, &live.sighting(), ending.clone()).await {
+        let error = match engine
+            .store
+            .finish(claim, &live.sighting(), ending.clone())
+            .await
+        {
             Ok(settled) => return Some(settled),
             Err(error) => error,
         };

@@ -34,7 +34,11 @@ impl<'a> Monitor<'a> {
     }
 
     /// The answer, where nothing has to be waited for. `None` has done nothing.
-    pub(super) fn answer_now(&self, address: &Address, head: Head<'_>) -> Option<Response<ReplyBody>> {
+    pub(super) fn answer_now(
+        &self,
+        address: &Address,
+        head: Head<'_>,
+    ) -> Option<Response<ReplyBody>> {
         let response = match address {
             Address::Problem(problem) => self.problem(problem),
             Address::Options(methods) => options(methods),
@@ -81,13 +85,21 @@ impl<'a> Monitor<'a> {
     ) -> (Result<Lookup, StoreError>, Option<Duration>) {
         let store = &self.engine().store;
         let first = store.find(id).await;
-        let Some(wait) = self.wait(ask, head) else { return (first, None) };
+        let Some(wait) = self.wait(ask, head) else {
+            return (first, None);
+        };
         if !self.waits_on(&first, ask, head) {
             return (first, Some(wait));
         }
-        let Some(reader) = Reader::join(self.engine(), id) else { return (first, None) };
+        let Some(reader) = Reader::join(self.engine(), id) else {
+            return (first, None);
+        };
         let deadline = Instant::now() + wait;
-        let until = if ask == Ask::Status { Until::Changed } else { Until::Ended };
+        let until = if ask == Ask::Status {
+            Until::Changed
+        } else {
+            Until::Ended
+        };
         loop {
             let mut news = pin!(reader.news(until));
             // From here on no change is missed; one that came before is seen in what is read now.
@@ -104,7 +116,9 @@ impl<'a> Monitor<'a> {
 
     /// Whether what the client waits for has not come.
     fn waits_on(&self, lookup: &Result<Lookup, StoreError>, ask: Ask, head: Head<'_>) -> bool {
-        let Ok(Lookup::Found(record)) = lookup else { return false };
+        let Ok(Lookup::Found(record)) = lookup else {
+            return false;
+        };
         if record.phase().is_ended()
             || self.engine().is_draining()
             || !self.face().may_see(head, record.submission.owner.as_ref())
@@ -119,7 +133,9 @@ impl<'a> Monitor<'a> {
 
     fn revision(&self, record: &Record) -> Revision {
         let sighting = self.engine().sighting(record);
-        sighting.map_or(record.revision, |sighting| sighting.revision.max(record.revision))
+        sighting.map_or(record.revision, |sighting| {
+            sighting.revision.max(record.revision)
+        })
     }
 
     fn found(
@@ -135,7 +151,10 @@ impl<'a> Monitor<'a> {
         };
         let mut response = self.render(&record, ask, head);
         if waited.is_some() {
-            let applied = OptIn { asked: false, wait: waited };
+            let applied = OptIn {
+                asked: false,
+                wait: waited,
+            };
             self.face().dialect.applied(applied, response.headers_mut());
         }
         response
@@ -170,11 +189,16 @@ impl<'a> Monitor<'a> {
     /// The dialect's answer with its body: the stored one for a replay, none where the client has it already.
     fn render(&self, record: &Arc<Record>, ask: Ask, head: Head<'_>) -> Response<ReplyBody> {
         let sighting = self.engine().sighting(record);
-        let response = self.engine().view(self.face(), record, sighting.as_ref(), |view| {
-            self.face().dialect.answer(view, ask, head)
-        });
+        let response = self
+            .engine()
+            .view(self.face(), record, sighting.as_ref(), |view| {
+                self.face().dialect.answer(view, ask, head)
+            });
         let (mut parts, answer) = response.into_parts();
-        let mut body = match (answer, record.ending().and_then(|ending| ending.response.as_ref())) {
+        let mut body = match (
+            answer,
+            record.ending().and_then(|ending| ending.response.as_ref()),
+        ) {
             (Answer::Stored, Some(stored)) => {
                 refresh_date(&mut parts.headers);
                 ReplyBody::stored(stored, head.version)
@@ -239,14 +263,20 @@ impl<'a> Monitor<'a> {
             Err(error) => return self.problem(&self.unavailable(&error)),
         };
         let (engine, face) = (self.engine(), self.face());
-        let faces: Vec<_> = page.records.iter().map(|record| engine.face_of(face, record)).collect();
+        let faces: Vec<_> = page
+            .records
+            .iter()
+            .map(|record| engine.face_of(face, record))
+            .collect();
         let mut views = Vec::with_capacity(page.records.len());
         for (record, accepted_by) in page.records.iter().zip(&faces) {
             let mount = accepted_by.as_ref().map_or(&face.mount, |face| &face.mount);
             let links = Links::new(mount, record.id);
             views.push(View::new(record, None, links, engine.retry_after()));
         }
-        face.dialect.listed(&views, list, page.next, self.route).map(ReplyBody::new)
+        face.dialect
+            .listed(&views, list, page.next, self.route)
+            .map(ReplyBody::new)
     }
 
     fn problem(&self, problem: &Problem) -> Response<ReplyBody> {
@@ -269,7 +299,10 @@ fn complete(response: Response<ReplyBody>, head: Head<'_>) -> Response<ReplyBody
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let has_none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let has_none = matches!(
+        parts.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
     if let (false, Some(length)) = (has_none, body.size_hint().exact()) {
         parts.headers.insert(header::CONTENT_LENGTH, length.into());
     }
@@ -279,6 +312,8 @@ fn complete(response: Response<ReplyBody>, head: Head<'_>) -> Response<ReplyBody
 fn options(methods: &[Method]) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(header::ALLOW, allow_value(methods));
+    response
+        .headers_mut()
+        .insert(header::ALLOW, allow_value(methods));
     response
 }

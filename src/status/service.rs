@@ -28,12 +28,18 @@ pub struct StatusService {
 
 impl StatusService {
     pub(crate) fn new(operations: Operations) -> Self {
-        Self { operations, nested: true }
+        Self {
+            operations,
+            nested: true,
+        }
     }
 
     /// For [`Wrapped`](crate::Wrapped), where no router has taken the prefix away: other paths are not ours.
     pub(super) fn unnested(self) -> Self {
-        Self { nested: false, ..self }
+        Self {
+            nested: false,
+            ..self
+        }
     }
 
     fn route(&self) -> Route<'_> {
@@ -92,11 +98,15 @@ enum Kind {
 
 impl StatusFuture {
     fn ready(response: Response<ReplyBody>) -> Self {
-        Self { kind: Kind::Ready(Some(response)) }
+        Self {
+            kind: Kind::Ready(Some(response)),
+        }
     }
 
     fn waiting(future: impl Future<Output = Response<ReplyBody>> + Send + 'static) -> Self {
-        Self { kind: Kind::Waiting(Box::pin(future)) }
+        Self {
+            kind: Kind::Waiting(Box::pin(future)),
+        }
     }
 
     pub(super) fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Response<ReplyBody>> {

@@ -23,7 +23,10 @@ pub struct Wrapped<S, M = ByTrait> {
 
 impl<S, M> Wrapped<S, M> {
     pub(crate) fn new(status: StatusService, defer: Defer<S, M>) -> Self {
-        Self { status: status.unnested(), defer }
+        Self {
+            status: status.unnested(),
+            defer,
+        }
     }
 }
 
@@ -41,8 +44,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let kind = match self.status.address(Head::of(&request)) {
-            Some(address) => Kind::Status { future: self.status.answer(address, request) },
-            None => Kind::Defer { future: self.defer.call(request) },
+            Some(address) => Kind::Status {
+                future: self.status.answer(address, request),
+            },
+            None => Kind::Defer {
+                future: self.defer.call(request),
+            },
         };
         WrappedFuture { kind }
     }
@@ -50,7 +57,9 @@ where
 
 impl<S: fmt::Debug, M> fmt::Debug for Wrapped<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wrapped").field("defer", &self.defer).finish_non_exhaustive()
+        f.debug_struct("Wrapped")
+            .field("defer", &self.defer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,9 +88,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().kind.project() {
             KindProj::Defer { future } => future.poll(cx),
-            KindProj::Status { future } => {
-                future.poll_response(cx).map(|response| Ok(response.map(ResponseBody::own)))
-            }
+            KindProj::Status { future } => future
+                .poll_response(cx)
+                .map(|response| Ok(response.map(ResponseBody::own))),
         }
     }
 }

@@ -11,7 +11,11 @@ pub mod conformance;
 mod future;
 mod memory;
 
-pub use self::{clock::Clock, future::StoreFuture, memory::{MemoryLimits, MemoryStore}};
+pub use self::{
+    clock::Clock,
+    future::StoreFuture,
+    memory::{MemoryLimits, MemoryStore},
+};
 
 use crate::record::{Ending, OperationId, Owner, Phase, Record, Sighting, UniqueKey};
 use std::{
@@ -242,20 +246,32 @@ impl ListQuery {
     /// The newest twenty of everybody's.
     #[must_use]
     pub fn all() -> Self {
-        Self { owner: None, states: None, after: None, limit: const { NonZeroU16::new(20).unwrap() } }
+        Self {
+            owner: None,
+            states: None,
+            after: None,
+            limit: const { NonZeroU16::new(20).unwrap() },
+        }
     }
 
     /// The newest twenty of `owner`'s.
     #[must_use]
     pub fn of(owner: Owner) -> Self {
-        Self { owner: Some(owner), ..Self::all() }
+        Self {
+            owner: Some(owner),
+            ..Self::all()
+        }
     }
 
     /// Whether a record is wanted.
     #[must_use]
     pub fn wants(&self, record: &Record) -> bool {
-        self.states.is_none_or(|states| states.contains(record.phase()))
-            && self.owner.as_ref().is_none_or(|owner| record.submission.owner.as_ref() == Some(owner))
+        self.states
+            .is_none_or(|states| states.contains(record.phase()))
+            && self
+                .owner
+                .as_ref()
+                .is_none_or(|owner| record.submission.owner.as_ref() == Some(owner))
     }
 }
 
@@ -287,7 +303,9 @@ impl StateSet {
     /// Whether the state is in it.
     #[must_use]
     pub fn contains(self, phase: Phase) -> bool {
-        Self::default().with_name(phase.as_str()).is_some_and(|one| self.intersects(one))
+        Self::default()
+            .with_name(phase.as_str())
+            .is_some_and(|one| self.intersects(one))
     }
 }
 
@@ -359,8 +377,14 @@ impl StoreError {
 
     /// An error with its cause.
     #[must_use]
-    pub fn caused_by(kind: StoreErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, source: Some(source.into()) }
+    pub fn caused_by(
+        kind: StoreErrorKind,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            source: Some(source.into()),
+        }
     }
 
     /// What to branch on.
@@ -383,7 +407,9 @@ impl fmt::Display for StoreError {
 
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
     }
 }
 

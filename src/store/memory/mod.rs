@@ -206,7 +206,8 @@ impl MemoryStore {
     fn end(
         &self,
         id: OperationId,
-        by: Option<(&Claim, &Sighting)>,
+        by: Option<&Claim>,
+        sighting: Option<&Sighting>,
         ending: Ending,
     ) -> Result<Settled, StoreError> {
         let now = self.now();
@@ -219,7 +220,7 @@ impl MemoryStore {
         loop {
             let settled = self
                 .shard(id)
-                .write(|kept| kept.end(id, by, &mut ending, now, &self.ledger));
+                .write(|kept| kept.end(id, by, sighting, &mut ending, now, &self.ledger));
             if let Some(settled) = settled {
                 return Ok(self.tell(settled));
             }
@@ -379,11 +380,16 @@ impl Store for MemoryStore {
         sighting: &'a Sighting,
         ending: Ending,
     ) -> StoreFuture<'a, Settled> {
-        StoreFuture::ready(self.end(claim.id(), Some((claim, sighting)), ending))
+        StoreFuture::ready(self.end(claim.id(), Some(claim), Some(sighting), ending))
     }
 
-    fn complete(&self, id: OperationId, ending: Ending) -> StoreFuture<'_, Settled> {
-        StoreFuture::ready(self.end(id, None, ending))
+    fn complete(
+        &self,
+        id: OperationId,
+        ending: Ending,
+        sighting: Option<Sighting>,
+    ) -> StoreFuture<'_, Settled> {
+        StoreFuture::ready(self.end(id, None, sighting.as_ref(), ending))
     }
 
     fn detach<'a>(

@@ -238,7 +238,8 @@ impl Kept {
     pub(super) fn end(
         &mut self,
         id: OperationId,
-        by: Option<(&Claim, &Sighting)>,
+        by: Option<&Claim>,
+        sighting: Option<&Sighting>,
         ending: &mut Option<Ending>,
         now: Tick,
         ledger: &Ledger,
@@ -251,8 +252,7 @@ impl Kept {
         else {
             return Some(Settled::Unknown);
         };
-        let sighting = by.map(|(_, sighting)| sighting);
-        let fenced = by.is_some_and(|(claim, _)| entry.claim().as_ref() != Some(claim));
+        let fenced = by.is_some_and(|claim| entry.claim().as_ref() != Some(claim));
         let outcome = ending.as_ref()?.outcome;
         let phase = seen(&entry.record, sighting).after(Event::End(outcome));
         if fenced || phase.is_none() {
