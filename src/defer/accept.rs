@@ -10,7 +10,7 @@ use crate::{
     operations::{Engine, Face, Live, Place},
     problem::{Problem, ProblemKind},
     record::{Fingerprint, KeyUse, OperationId, Owner, Record, Submission, UniqueKey},
-    runner::{self, Hold, Kept, OperationHandle, Reply, Task, Work},
+    runner::{self, Hold, Kept, Reply, Task, Work},
     store::{Lookup, StoreError, StoreErrorKind},
     trace,
 };
@@ -251,14 +251,13 @@ impl<'a> Desk<'a> {
             record.created,
         );
         let live = Arc::new(live);
-        let task = Task::new(record.clone(), self.options.terms, live.clone(), place);
+        let task = Task::new(record.clone(), self.options.terms, live, place);
         compact(&mut head);
         face.dialect.take_out(&mut head.headers);
-        head.extensions.insert(OperationHandle::new(live));
         let (body, driver) = make.make(body).into_parts();
         let work = Work {
             inner,
-            request: Request::from_parts(head, body),
+            request: Box::new(Request::from_parts(head, body)),
             driver,
         };
 

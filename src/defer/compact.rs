@@ -8,35 +8,41 @@ use http::{HeaderValue, Uri, request};
 /// Values and URI are slices of the connection's read buffer, which is of some kilobytes, up to a hundred after a large
 /// upload, and would live as long as the operation.
 pub(super) fn compact(head: &mut request::Parts) {
-    let length: usize = head.headers.values().map(HeaderValue::len).sum();
-    let mut buffer = BytesMut::with_capacity(length);
+    let values: usize = head.headers.values().map(HeaderValue::len).sum();
+    let mut buffer = BytesMut::with_capacity(values + length(&head.uri));
     for value in head.headers.values_mut() {
         if value.is_empty() {
             continue;
         }
         buffer.extend_from_slice(value.as_bytes());
-        let copy = HeaderValue::from_maybe_shared(buffer.split().freeze());
-        let sensitive = value.is_sensitive();
         // What was a value is one still.
-        if let Ok(copy) = copy {
+        if let Ok(mut copy) = HeaderValue::from_maybe_shared(buffer.split().freeze()) {
+            copy.set_sensitive(value.is_sensitive());
             *value = copy;
-            value.set_sensitive(sensitive);
         }
     }
-    head.uri = copied(&head.uri);
+    head.uri = copied(&head.uri, buffer);
     #[cfg(feature = "axum")]
     if let Some(original) = head.extensions.get_mut::<axum::extract::OriginalUri>() {
-        original.0 = copied(&original.0);
+        let buffer = BytesMut::with_capacity(length(&original.0));
+        original.0 = copied(&original.0, buffer);
     }
 }
 
-fn copied(uri: &Uri) -> Uri {
-    let short = uri.scheme().is_none() && uri.authority().is_none();
+/// Room that a URI of the usual form, path and query, needs.
+fn length(uri: &Uri) -> usize {
+    uri.path_and_query().map_or(0, |path| path.as_str().len())
+}
+
+fn copied(uri: &Uri, mut buffer: BytesMut) -> Uri {
     let text = match uri.path_and_query() {
-        Some(path) if short => Bytes::copy_from_slice(path.as_str().as_bytes()),
+        Some(path) if uri.scheme().is_none() && uri.authority().is_none() => {
+            buffer.extend_from_slice(path.as_str().as_bytes());
+            buffer.freeze()
+        }
         _ => Bytes::from(uri.to_string()),
     };
-    // What was a URI is one still, but for the forms that can't be written alone.
+    // What was a URI is one still, but for forms that can't be written alone.
     Uri::from_maybe_shared(text).unwrap_or_else(|_| uri.clone())
 }
 
@@ -77,7 +83,7 @@ mod tests {
     fn every_form_of_uri_survives() {
         for uri in ["/", "/a?b", "http://h:80/a?b=c", "http://h", "h:443", "*"] {
             let uri: Uri = uri.parse().unwrap();
-            assert_eq!(copied(&uri), uri);
+            assert_eq!(copied(&uri, BytesMut::new()), uri);
         }
     }
 }

@@ -22,7 +22,6 @@ pub const STATUS_DOCUMENT: &str = "application/json";
 /// ```
 pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
     let record = view.record();
-    out.reserve(512);
     out.extend_from_slice(b"{\"id\":\"");
     out.extend_from_slice(view.id().encode(&mut [0; crate::record::ID_LEN]).as_bytes());
     out.extend_from_slice(b"\",\"status\":\"");
@@ -33,17 +32,19 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
     time(out, ",\"updated\":", Some(view.updated()));
     time(out, ",\"ended\":", view.ending().map(|ending| ending.at));
     time(out, ",\"expires\":", record.expires);
-    // Writing to a `Vec` can't fail, here and below.
-    let _ = write!(out, ",\"attempt\":{}", record.attempt);
+    out.extend_from_slice(b",\"attempt\":");
+    json::number(out, record.attempt.into());
     if let Some(report) = view.report() {
         if report.fraction.is_some() || report.message.is_some() {
             out.extend_from_slice(b",\"progress\":{");
             if let Some(fraction) = report.fraction {
+                // Writing to a `Vec` can't fail.
                 let _ = write!(out, "\"fraction\":{fraction}");
             }
             if let Some(message) = &report.message {
                 let comma = if report.fraction.is_some() { "," } else { "" };
-                let _ = write!(out, "{comma}\"message\":");
+                out.extend_from_slice(comma.as_bytes());
+                out.extend_from_slice(b"\"message\":");
                 json::string(out, message);
             }
             out.push(b'}');
@@ -63,11 +64,8 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
         json::string(out, resource);
     }
     if let Some(response) = view.response() {
-        let _ = write!(
-            out,
-            ",\"result\":{{\"status\":{}",
-            response.status().as_str()
-        );
+        out.extend_from_slice(b",\"result\":{\"status\":");
+        out.extend_from_slice(response.status().as_str().as_bytes());
         let kind = response
             .fields()
             .find(|(name, _)| name == http::header::CONTENT_TYPE);
@@ -75,7 +73,9 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(b",\"type\":");
             json::string(out, kind);
         }
-        let _ = write!(out, ",\"length\":{}}}", response.body_len());
+        out.extend_from_slice(b",\"length\":");
+        json::number(out, response.body_len() as u64);
+        out.push(b'}');
     }
     let failure = view.ending().and_then(|ending| match ending.outcome {
         crate::record::Outcome::Failed(_) => Problem::of_outcome(ending.outcome),
@@ -96,7 +96,10 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
 
 fn time(out: &mut Vec<u8>, name: &str, time: Option<Timestamp>) {
     if let Some(time) = time {
-        let _ = write!(out, "{name}\"{time}\"");
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'"');
+        time.write(out);
+        out.push(b'"');
     }
 }
 

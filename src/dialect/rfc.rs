@@ -4,6 +4,7 @@ use super::{
 };
 use crate::{
     header::{PREFERENCE_APPLIED, Prefer, applied, remove_preferences, retry_after},
+    json,
     problem::{Problem, ProblemKind},
     record::Phase,
     store::{Cursor, StateSet},
@@ -206,7 +207,7 @@ impl Dialect for Rfc {
                 states(list)
             );
             body.extend_from_slice(b",\"next\":");
-            crate::json::string(&mut body, &url);
+            json::string(&mut body, &url);
             if let Ok(link) = HeaderValue::try_from(format!("<{url}>; rel=\"next\"")) {
                 response.headers_mut().insert(header::LINK, link);
             }
@@ -234,9 +235,8 @@ impl Dialect for Rfc {
 }
 
 fn pending(view: &View<'_>, status: StatusCode) -> Response<Answer> {
-    let mut body = Vec::new();
-    status_document(view, &mut body);
-    let mut response = Response::new(Answer::Bytes(body.into()));
+    let body = json::written(|out| status_document(view, out));
+    let mut response = Response::new(Answer::Bytes(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.reserve(6);
@@ -249,9 +249,8 @@ fn pending(view: &View<'_>, status: StatusCode) -> Response<Answer> {
 }
 
 fn document(view: &View<'_>) -> Response<Answer> {
-    let mut body = Vec::new();
-    status_document(view, &mut body);
-    let mut response = Response::new(Answer::Bytes(body.into()));
+    let body = json::written(|out| status_document(view, out));
+    let mut response = Response::new(Answer::Bytes(body));
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
         .headers_mut()

@@ -18,12 +18,13 @@ use crate::{
 use bytes::Bytes;
 use http::{Request, Response, response};
 use http_body::Body;
+use pin_project_lite::pin_project;
 use std::{
     error::Error,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
@@ -101,7 +102,8 @@ impl Drop for Task {
 #[derive(Debug)]
 pub(crate) struct Work<S, B> {
     pub(crate) inner: S,
-    pub(crate) request: Request<B>,
+    /// In a box of its own: it is freed when the inner service takes it, while the task stays as large as it was.
+    pub(crate) request: Box<Request<B>>,
     pub(crate) driver: Option<Driver>,
 }
 
@@ -332,7 +334,7 @@ pub(crate) async fn run<S, B, R>(
 }
 
 impl<E> Hold<E> {
-    fn poll<T>(&mut self, only_reader: bool, cx: &mut std::task::Context<'_>) -> Poll<Turn<T>> {
+    fn poll<T>(&mut self, only_reader: bool, cx: &mut Context<'_>) -> Poll<Turn<T>> {
         if only_reader && self.reply.poll_closed(cx).is_ready() {
             return Poll::Ready(Turn::Unwanted);
         }
@@ -377,7 +379,7 @@ type Captured = (Box<response::Parts>, StoredResponse);
 /// Waits for the turn, calls the inner service, takes its whole response in.
 async fn execute<S, B, R>(
     place: &mut Place,
-    live: &Live,
+    live: &Arc<Live>,
     record: &Record,
     terms: Terms,
     work: Work<S, B>,
@@ -389,7 +391,7 @@ where
 {
     let Work {
         mut inner,
-        request,
+        mut request,
         mut driver,
     } = work;
     place.run().await;
@@ -397,7 +399,10 @@ where
         .await
         .map_err(Failure::Inner)?;
     live.start();
-    let response = beside(&mut driver, inner.call(request))
+    request
+        .extensions_mut()
+        .insert(OperationHandle::new(live.clone()));
+    let response = beside(&mut driver, inner.call(*request))
         .await
         .map_err(Failure::Inner)?;
     let (head, body) = response.into_parts();
@@ -412,11 +417,34 @@ where
     Ok((Box::new(head), stored))
 }
 
-/// Polls what a body is made by beside whoever reads the body.
-async fn beside<F: Future>(driver: &mut Option<Driver>, work: F) -> F::Output {
-    match driver {
-        Some(driver) => driver.beside(work).await,
-        None => work.await,
+pin_project! {
+    /// Polls what a request body is made by beside whoever reads the body.
+    ///
+    /// A type, since an `async fn` would hold the work several times over, and each operation pays for its size.
+    struct Beside<'a, F> {
+        driver: &'a mut Option<Driver>,
+        #[pin]
+        work: F,
+    }
+}
+
+fn beside<F: Future>(driver: &mut Option<Driver>, work: F) -> Beside<'_, F> {
+    Beside { driver, work }
+}
+
+impl<F: Future> Future for Beside<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        if let Poll::Ready(done) = this.work.poll(cx) {
+            return Poll::Ready(done);
+        }
+        // What it has made wakes the work.
+        if let Some(driver) = this.driver {
+            let _ = Pin::new(driver).poll(cx);
+        }
+        Poll::Pending
     }
 }
 
