@@ -9,7 +9,9 @@ use crate::{
     header::idempotency_key,
     operations::{Engine, Face, Live, Place},
     problem::{Problem, ProblemKind},
-    record::{Fingerprint, KeyUse, OperationId, Owner, Record, Submission, UniqueKey},
+    record::{
+        Fingerprint, KeyUse, OperationId, Outcome, Owner, Record, Stop, Submission, UniqueKey,
+    },
     runner::{self, Hold, Kept, Reply, Task, Work},
     store::{Lookup, StoreError, StoreErrorKind},
     trace,
@@ -18,16 +20,17 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Version, header, request};
 use http_body::Body;
 use std::{borrow::Cow, error::Error, pin::pin, sync::Arc, time::Duration};
+use tokio::sync::oneshot;
 use tower_service::Service;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Accepts a request: reads it, keeps it, spawns its task, and answers.
-pub(super) async fn accept<S, M, B, R>(
+pub(super) fn accept<S, M, B, R>(
     inner: S,
     layer: Arc<Shared<M>>,
     request: Request<B>,
-) -> Result<Response<ResponseBody<R>>, S::Error>
+) -> impl Future<Output = Result<Response<ResponseBody<R>>, S::Error>>
 where
     S: Service<Request<B>, Response = Response<R>> + Send + 'static,
     S::Error: Into<BoxError> + Send + 'static,
@@ -38,20 +41,41 @@ where
     R::Error: Into<BoxError>,
 {
     let (head, body) = request.into_parts();
-    let desk = Desk::new(&layer, &head);
-    let received = {
-        let mut body = pin!(body);
-        match desk.receive(&head, body.as_mut()).await {
-            Ok(received) => received,
-            Err(refusal) => {
-                let mut response = desk.refusal(refusal);
-                let limits = &desk.engine.limits;
-                upload::discard(limits, head.version, &head.headers, body, &mut response).await;
-                return Ok(response);
+    async move {
+        let desk = Desk::new(&layer, &head);
+        let received = {
+            let mut body = pin!(body);
+            match desk.receive(&head, body.as_mut()).await {
+                Ok(received) => received,
+                Err(refusal) => {
+                    let mut response = desk.refusal(refusal);
+                    let limits = &desk.engine.limits;
+                    upload::discard(limits, head.version, &head.headers, body, &mut response).await;
+                    return Ok(response);
+                }
             }
+        };
+        match desk.begin(inner, &layer.make, head, received) {
+            Begun::Answered(response) => Ok(*response),
+            Begun::Waiting(waiting) => desk.answer(waiting).await,
         }
-    };
-    desk.run(inner, &layer.make, head, received).await
+    }
+}
+
+/// What has become of a request once its task is spawned.
+enum Begun<R, E> {
+    Answered(Box<Response<ResponseBody<R>>>),
+    Waiting(Box<Waiting<E>>),
+}
+
+/// A client that is to be answered later.
+struct Waiting<E> {
+    version: Version,
+    record: Arc<Record>,
+    /// Where the store takes its time.
+    kept: Option<oneshot::Receiver<Kept>>,
+    /// Where the client does.
+    reply: Option<oneshot::Receiver<Reply<E>>>,
 }
 
 /// Where a request is accepted.
@@ -218,13 +242,13 @@ impl<'a> Desk<'a> {
     }
 
     /// Makes an operation of the request.
-    async fn run<S, M, B, R>(
+    fn begin<S, M, B, R>(
         &self,
         inner: S,
         make: &M,
         mut head: request::Parts,
         received: Received,
-    ) -> Result<Response<ResponseBody<R>>, S::Error>
+    ) -> Begun<R, S::Error>
     where
         S: Service<Request<B>, Response = Response<R>> + Send + 'static,
         S::Error: Into<BoxError> + Send + 'static,
@@ -234,14 +258,15 @@ impl<'a> Desk<'a> {
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
-        let (engine, face) = (self.engine, self.face);
+        let engine = self.engine;
         let Received {
             body,
             place,
             owner,
             key,
         } = received;
-        let keyed = key.is_some();
+        // With a key the record comes first, so that duplicates meet; otherwise only what outlasts the wait is kept.
+        let keep_first = self.hold.is_zero() || key.is_some();
         let (version, record) = (head.version, self.record(&head, owner, key));
         let live = Live::new(
             record.id,
@@ -250,53 +275,75 @@ impl<'a> Desk<'a> {
             record.revision,
             record.created,
         );
-        let live = Arc::new(live);
-        let task = Task::new(record.clone(), self.options.terms, live, place);
+        let task = Task::new(record.clone(), self.options.terms, Arc::new(live), place);
         compact(&mut head);
-        face.dialect.take_out(&mut head.headers);
+        self.face.dialect.take_out(&mut head.headers);
         let (body, driver) = make.make(body).into_parts();
         let work = Work {
             inner,
             request: Box::new(Request::from_parts(head, body)),
             driver,
         };
-
-        if self.hold.is_zero() {
-            return Ok(match runner::keep_and_spawn(task, None, work).await {
-                Kept::New(()) => self.accepted(&record),
-                other => self.not_kept(other, &record),
-            });
-        }
-        let (hold, answer) = Hold::new(self.hold);
-        if keyed {
-            match runner::keep_and_spawn(task, Some(hold), work).await {
-                Kept::New(()) => {}
-                other => return Ok(self.not_kept(other, &record)),
+        let (hold, reply) = match self.hold {
+            Duration::ZERO => (None, None),
+            at_most => {
+                let (hold, reply) = Hold::new(at_most);
+                (Some(hold), Some(reply))
+            }
+        };
+        let kept = if keep_first {
+            match runner::keep_and_spawn(task, hold, work) {
+                Err(kept) => Some(kept),
+                Ok(Kept::New(())) if reply.is_some() => None,
+                Ok(kept) => return Begun::Answered(Box::new(self.kept(kept, &record))),
             }
         } else {
-            trace::spawn(runner::run(task, None, Some(hold), work));
+            trace::spawn(runner::run(task, None, hold, work));
+            None
+        };
+        Begun::Waiting(Box::new(Waiting {
+            version,
+            record,
+            kept,
+            reply,
+        }))
+    }
+
+    /// Waits for what the client is to be told.
+    async fn answer<R, E>(&self, waiting: Box<Waiting<E>>) -> Result<Response<ResponseBody<R>>, E> {
+        let record = &waiting.record;
+        if let Some(kept) = waiting.kept {
+            // An error: the task was dropped with its runtime.
+            let lost = |_| Kept::Failed(StoreError::new(StoreErrorKind::Unavailable));
+            match kept.await.unwrap_or_else(lost) {
+                Kept::New(()) if waiting.reply.is_some() => {}
+                kept => return Ok(self.kept(kept, record)),
+            }
         }
-        Ok(match answer.await {
-            Ok(Reply::Accepted(record)) => self.accepted(&record),
-            Ok(Reply::Response(head, stored)) => {
-                let body = ReplyBody::stored(&stored, version);
-                let mut response = Response::from_parts(*head, ResponseBody::own(body));
-                face.dialect.applied(self.opt_in, response.headers_mut());
-                vary_by_prefer(response.headers_mut());
-                response
-            }
-            Ok(Reply::Error(error)) => return Err(error),
-            Ok(Reply::Stopped(stop)) => {
-                let problem = Problem::of_outcome(stop.outcome());
-                own(face
+        let Some(reply) = waiting.reply else {
+            return Ok(self.accepted(record));
+        };
+        match reply.await {
+            Ok(Reply::Accepted(record)) => Ok(self.accepted(&record)),
+            Ok(Reply::Response(captured)) => {
+                let body = ReplyBody::stored(&captured.stored, waiting.version);
+                let mut response = Response::from_parts(*captured.head, ResponseBody::own(body));
+                self.face
                     .dialect
-                    .problem(&problem.unwrap_or(Problem::new(ProblemKind::Lost))))
+                    .applied(self.opt_in, response.headers_mut());
+                vary_by_prefer(response.headers_mut());
+                Ok(response)
             }
-            // The task was dropped with its runtime.
-            Err(_) => own(face
-                .dialect
-                .problem(&Problem::new(ProblemKind::Interrupted))),
-        })
+            Ok(Reply::Error(error)) => Err(error),
+            Ok(Reply::Stopped(stop)) => Ok(self.stopped(stop.outcome())),
+            Err(_) => Ok(self.stopped(Stop::Interrupted.outcome())),
+        }
+    }
+
+    fn stopped<R>(&self, outcome: Outcome) -> Response<ResponseBody<R>> {
+        let problem = Problem::of_outcome(outcome);
+        let problem = problem.unwrap_or(Problem::new(ProblemKind::Lost));
+        own(self.face.dialect.problem(&problem))
     }
 
     fn record(
@@ -332,12 +379,14 @@ impl<'a> Desk<'a> {
         })
     }
 
-    fn not_kept<R>(&self, kept: Kept, mine: &Record) -> Response<ResponseBody<R>> {
+    fn kept<R>(&self, kept: Kept, mine: &Record) -> Response<ResponseBody<R>> {
         let refusal = match (kept, &mine.submission.key) {
+            (Kept::New(()), _) => return self.accepted(mine),
             (Kept::Existing(record), Some(key)) => self.repeat(record, &key.fingerprint),
             (Kept::Gone, _) => Problem::new(ProblemKind::Expired).into(),
             (Kept::Failed(error), _) => self.unavailable(&error).into(),
-            (Kept::New(()) | Kept::Existing(_), _) => upload::full(self.engine).into(),
+            // Ids are random: nothing that exists has this one.
+            (Kept::Existing(_), None) => upload::full(self.engine).into(),
         };
         self.refusal(refusal)
     }

@@ -22,7 +22,7 @@ pin_project! {
         timer: Option<Sleep>,
         timing: Timing,
         live: &'a Live,
-        terms: Terms,
+        terms: &'a Terms,
     }
 
     impl<F> PinnedDrop for Guarded<'_, F> {
@@ -61,7 +61,7 @@ pub(super) enum Step<T> {
 }
 
 impl<'a, F> Guarded<'a, F> {
-    pub(super) fn new(work: F, live: &'a Live, terms: Terms) -> Self {
+    pub(super) fn new(work: F, live: &'a Live, terms: &'a Terms) -> Self {
         Self {
             work: Some(work),
             timer: None,

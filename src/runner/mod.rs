@@ -10,7 +10,7 @@ pub use self::handle::{DetachError, MetadataError, OperationHandle};
 use self::guarded::{Guarded, Step};
 use crate::{
     defer::rebuild::Driver,
-    operations::{CompleteError, Detach, Engine, Live, Place, Signal},
+    operations::{CompleteError, Detach, Engine, Live, Place, Signal, Sweeper},
     record::{Ending, Record, Stop, StoredResponse},
     store::{Claim, Created, Settled, StoreError, StoreErrorKind},
     trace,
@@ -134,7 +134,7 @@ pub(crate) enum Reply<E> {
     /// It takes longer; the operation is stored.
     Accepted(Arc<Record>),
     /// The inner service has answered.
-    Response(Box<response::Parts>, StoredResponse),
+    Response(Captured),
     /// The inner service has failed.
     Error(E),
     /// It ended without a response.
@@ -142,7 +142,7 @@ pub(crate) enum Reply<E> {
 }
 
 enum End<E> {
-    Response(Box<response::Parts>, StoredResponse),
+    Response(Captured),
     Error(E),
     Stop(Stop, Option<BoxError>),
     /// Somebody else has ended it.
@@ -189,11 +189,11 @@ impl Kept<Claim> {
 ///
 /// A store that answers at once leaves no moment in between at which the client could go away. With any other the
 /// keeping is part of the task: one task owns the operation from here to its end.
-pub(crate) async fn keep_and_spawn<S, B, R>(
+pub(crate) fn keep_and_spawn<S, B, R>(
     task: Task,
     hold: Option<Hold<S::Error>>,
     work: Work<S, B>,
-) -> Kept
+) -> Result<Kept, oneshot::Receiver<Kept>>
 where
     S: Service<Request<B>, Response = Response<R>> + Send + 'static,
     S::Error: Into<BoxError> + Send + 'static,
@@ -210,7 +210,7 @@ where
             Some(claim) => trace::spawn(run(task, Some(claim), hold, work)),
             None => task.dismiss(),
         }
-        return kept;
+        return Ok(kept);
     }
     let (tell, told) = oneshot::channel();
     trace::spawn(async move {
@@ -221,8 +221,7 @@ where
             None => task.dismiss(),
         }
     });
-    told.await
-        .unwrap_or_else(|_| Kept::Failed(StoreError::new(StoreErrorKind::Unavailable)))
+    Err(told)
 }
 
 /// Keeps an operation, trying again while it is uncertain whether that was done.
@@ -248,89 +247,114 @@ enum Turn<T> {
 }
 
 /// Runs an operation to its end. Without a claim it is not kept yet, and will be only if it outlasts `hold`.
-pub(crate) async fn run<S, B, R>(
+///
+/// The future's size is paid for by every pending operation. So it is a block, which uses its arguments where they are,
+/// and what is rarely waited for is in boxes.
+pub(crate) fn run<S, B, R>(
     mut task: Task,
     mut claim: Option<Claim>,
     mut hold: Option<Hold<S::Error>>,
     work: Work<S, B>,
-) where
+) -> impl Future<Output = ()>
+where
     S: Service<Request<B>, Response = Response<R>>,
     S::Error: Into<BoxError>,
     R: Body<Data = Bytes>,
     R::Error: Into<BoxError>,
 {
-    let live = task.live.clone();
-    let engine = task.engine().clone();
-    let mut detached = false;
-    let end = {
-        let execution = execute(&mut task.place, &live, &task.record, task.terms, work);
-        let mut guarded = pin!(Guarded::new(execution, &live, task.terms));
-        loop {
-            let turn = poll_fn(|cx| {
-                if let Poll::Ready(step) = guarded.as_mut().poll(cx) {
-                    return Poll::Ready(Turn::Step(step));
-                }
-                match &mut hold {
-                    Some(hold) => hold.poll(claim.is_none(), cx),
-                    None => Poll::Pending,
-                }
-            });
-            let detach = match turn.await {
-                Turn::Late => false,
-                Turn::Step(Step::Detach) => true,
-                Turn::Step(Step::Done(Ok((head, stored)))) => break End::Response(head, stored),
-                Turn::Step(Step::Done(Err(Failure::Inner(error)))) => break End::Error(error),
-                Turn::Step(Step::Done(Err(Failure::Stop(stop, cause)))) => {
-                    break End::Stop(stop, cause);
-                }
-                Turn::Step(Step::Stop(stop)) => break End::Stop(stop, None),
-                Turn::Step(Step::Taken) => break End::Taken,
-                Turn::Unwanted => break End::Unwanted,
-            };
-            if claim.is_none() && !detached {
-                match (keep(&engine, &task.record).await, &mut hold) {
-                    (Kept::New(new), _) => claim = Some(new),
-                    // The connection is held to the end, as without the layer.
-                    (_, Some(hold)) => hold.limit = None,
-                    (_, None) => {}
-                }
-            }
-            if detach {
-                if let Some(held) = claim.take_if(|_| !detached) {
-                    let given_up = engine
-                        .store
-                        .detach(&held, &live.sighting(), task.terms.run_time)
-                        .await;
-                    detached = matches!(given_up, Ok(Settled::Done(_)));
-                    if detached {
-                        crate::operations::Sweeper::due(&engine, task.terms.run_time);
-                    } else {
-                        claim = Some(held);
+    async move {
+        let mut detached = false;
+        let end = {
+            let Task {
+                record,
+                live,
+                place,
+                terms,
+                ..
+            } = &mut task;
+            let (record, live, terms) = (&*record, &*live, &*terms);
+            let engine = place.engine().clone();
+            let mut guarded = pin!(Guarded::new(
+                execute(place, live, record, terms, work),
+                live,
+                terms
+            ));
+            loop {
+                let turn = poll_fn(|cx| {
+                    if let Poll::Ready(step) = guarded.as_mut().poll(cx) {
+                        return Poll::Ready(Turn::Step(step));
+                    }
+                    match &mut hold {
+                        Some(hold) => hold.poll(claim.is_none(), cx),
+                        None => Poll::Pending,
+                    }
+                });
+                let detach = match turn.await {
+                    Turn::Late => false,
+                    Turn::Step(Step::Detach) => true,
+                    Turn::Step(Step::Done(Ok(captured))) => break End::Response(captured),
+                    Turn::Step(Step::Done(Err(Failure::Inner(error)))) => break End::Error(error),
+                    Turn::Step(Step::Done(Err(Failure::Stop(stop, cause)))) => {
+                        break End::Stop(stop, cause);
+                    }
+                    Turn::Step(Step::Stop(stop)) => break End::Stop(stop, None),
+                    Turn::Step(Step::Taken) => break End::Taken,
+                    Turn::Unwanted => break End::Unwanted,
+                };
+                if claim.is_none() && !detached {
+                    match (Box::pin(keep(&engine, record)).await, &mut hold) {
+                        (Kept::New(new), _) => claim = Some(new),
+                        // The connection is held to the end, as without the layer.
+                        (_, Some(hold)) => hold.limit = None,
+                        (_, None) => {}
                     }
                 }
-                live.settle_detach(if detached {
-                    Detach::Done
-                } else {
-                    Detach::Refused
-                });
+                if detach {
+                    detached |= Box::pin(give_up(&engine, &mut claim, live, terms)).await;
+                    live.settle_detach(if detached {
+                        Detach::Done
+                    } else {
+                        Detach::Refused
+                    });
+                }
+                if (claim.is_some() || detached)
+                    && let Some(hold) = hold.take()
+                {
+                    let _ = hold.reply.send(Reply::Accepted(record.clone()));
+                }
             }
-            if (claim.is_some() || detached)
-                && let Some(hold) = hold.take()
-            {
-                let _ = hold.reply.send(Reply::Accepted(task.record.clone()));
-            }
+        };
+        let reply = match claim {
+            Some(claim) => Box::pin(finish(&task, &claim, end, hold.is_some())).await,
+            None => end.into_reply(),
+        };
+        task.over();
+        // The place goes first: whoever has the answer may count on it.
+        drop(task);
+        if let (Some(hold), Some(reply)) = (hold, reply) {
+            let _ = hold.reply.send(reply);
         }
-    };
-    let reply = match claim {
-        Some(claim) => finish(&task, &claim, end, hold.is_some()).await,
-        None => end.into_reply(),
-    };
-    task.over();
-    // The place goes first: whoever has the answer may count on it.
-    drop(task);
-    if let (Some(hold), Some(reply)) = (hold, reply) {
-        let _ = hold.reply.send(reply);
     }
+}
+
+/// Gives the claim up, so that the end can come from elsewhere. Whether it is given up now; if not, it stays.
+async fn give_up(
+    engine: &Arc<Engine>,
+    claim: &mut Option<Claim>,
+    live: &Live,
+    terms: &Terms,
+) -> bool {
+    let Some(held) = &*claim else { return false };
+    let given_up = engine
+        .store
+        .detach(held, &live.sighting(), terms.run_time)
+        .await;
+    let done = matches!(given_up, Ok(Settled::Done(_)));
+    if done {
+        *claim = None;
+        Sweeper::due(engine, terms.run_time);
+    }
+    done
 }
 
 impl<E> Hold<E> {
@@ -349,7 +373,7 @@ impl<E> End<E> {
     /// What a waiting client is told of an operation that was never kept.
     fn into_reply(self) -> Option<Reply<E>> {
         match self {
-            Self::Response(head, stored) => Some(Reply::Response(head, stored)),
+            Self::Response(captured) => Some(Reply::Response(captured)),
             Self::Error(error) => Some(Reply::Error(error)),
             Self::Stop(stop, _) => Some(Reply::Stopped(stop)),
             Self::Taken => Some(Reply::Stopped(Stop::Cancelled)),
@@ -374,16 +398,23 @@ impl<E> From<CompleteError> for Failure<E> {
     }
 }
 
-type Captured = (Box<response::Parts>, StoredResponse);
+/// What the inner service has answered.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    pub(crate) head: Box<response::Parts>,
+    pub(crate) stored: StoredResponse,
+    /// The verdict.
+    is_failure: bool,
+}
 
 /// Waits for the turn, calls the inner service, takes its whole response in.
-async fn execute<S, B, R>(
-    place: &mut Place,
-    live: &Arc<Live>,
-    record: &Record,
-    terms: Terms,
+fn execute<'a, S, B, R>(
+    place: &'a mut Place,
+    live: &'a Arc<Live>,
+    record: &'a Record,
+    terms: &'a Terms,
     work: Work<S, B>,
-) -> Result<Captured, Failure<S::Error>>
+) -> impl Future<Output = Result<Captured, Failure<S::Error>>> + use<'a, S, B, R>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: Body<Data = Bytes>,
@@ -394,27 +425,32 @@ where
         mut request,
         mut driver,
     } = work;
-    place.run().await;
-    poll_fn(|cx| inner.poll_ready(cx))
-        .await
-        .map_err(Failure::Inner)?;
-    live.start();
-    request
-        .extensions_mut()
-        .insert(OperationHandle::new(live.clone()));
-    let response = beside(&mut driver, inner.call(*request))
-        .await
-        .map_err(Failure::Inner)?;
-    let (head, body) = response.into_parts();
-    if head.status.is_informational() {
-        let cause = format!("a deferred request was answered {}", head.status);
-        return Err(Failure::Stop(Stop::Errored, Some(cause.into())));
+    async move {
+        place.run().await;
+        poll_fn(|cx| inner.poll_ready(cx))
+            .await
+            .map_err(Failure::Inner)?;
+        live.start();
+        let handle = OperationHandle::new(live.clone());
+        request.extensions_mut().insert(handle);
+        let response = beside(&mut driver, inner.call(*request)).await;
+        let (head, body) = response.map_err(Failure::Inner)?.into_parts();
+        let head = Box::new(head);
+        if head.status.is_informational() {
+            let cause = format!("a deferred request was answered {}", head.status);
+            return Err(Failure::Stop(Stop::Errored, Some(cause.into())));
+        }
+        let engine = place.engine();
+        let target = &record.submission.target;
+        let stored = capture(&*engine.store, &head, body, target, terms.response_body);
+        let stored = beside(&mut driver, stored).await?;
+        let is_failure = engine.is_failure(&head);
+        Ok(Captured {
+            head,
+            stored,
+            is_failure,
+        })
     }
-    let store = &*place.engine().store;
-    let target = &record.submission.target;
-    let stored = capture(store, &head, body, target, terms.response_body);
-    let stored = beside(&mut driver, stored).await?;
-    Ok((Box::new(head), stored))
 }
 
 pin_project! {
@@ -460,11 +496,11 @@ async fn finish<E: Into<BoxError>>(
     let (ending, reply) = match end {
         End::Taken => return Some(Reply::Stopped(Stop::Cancelled)),
         End::Unwanted => return None,
-        End::Response(head, stored) => {
-            let is_failure = engine.is_failure(&head);
-            let mut ending = Ending::with_response(stored.clone(), is_failure, now);
+        End::Response(captured) => {
+            let stored = captured.stored.clone();
+            let mut ending = Ending::with_response(stored, captured.is_failure, now);
             ending.answered = answered;
-            (ending, Reply::Response(head, stored))
+            (ending, Reply::Response(captured))
         }
         End::Error(error) if answered => {
             trace::stopped(claim.id(), Stop::Errored, None);
