@@ -1,0 +1,138 @@
+//! Creating and finding.
+
+use super::{Draft, Make, Subject, TOMBSTONE_FOR, Wanted, done};
+use crate::{
+    record::{OperationId, Owner, Phase, UniqueKey},
+    store::{Created, Lookup},
+};
+
+/// What was created is found, as it was given.
+pub async fn what_was_created_is_found(make: Make) {
+    let subject = make(Wanted::default());
+    let record = subject.draw(Draft::owner("alice"));
+    let claim = Subject::new_claim(subject.store.create(&record).await);
+    assert_eq!((claim.id(), claim.attempt()), (record.id, 1));
+    let Lookup::Found(found) = subject.find(record.id).await else {
+        panic!("not found")
+    };
+    assert_eq!(found.id, record.id);
+    assert_eq!(found.revision, record.revision);
+    assert_eq!(found.phase(), Phase::Accepted);
+    assert_eq!(found.created, record.created);
+    assert_eq!(found.expires, None);
+    assert_eq!(found.submission.owner, Some(Owner::new("alice")));
+    assert_eq!(found.submission.target, record.submission.target);
+    assert_eq!(found.submission.keep_for, record.submission.keep_for);
+    assert_eq!(subject.store.usage().operations, 1);
+}
+
+/// An id that never was is unknown.
+pub async fn an_id_that_never_was_is_unknown(make: Make) {
+    let subject = make(Wanted::default());
+    subject.accept(Draft::default()).await;
+    assert!(subject.is_unknown(OperationId::random()).await);
+}
+
+/// Creating again what is there gives the same claim and keeps nothing twice.
+pub async fn create_is_idempotent_on_the_id(make: Make) {
+    let subject = make(Wanted::default());
+    let record = subject.draw(Draft::key("k"));
+    let first = Subject::new_claim(subject.store.create(&record).await);
+    let second = Subject::new_claim(subject.store.create(&record).await);
+    assert_eq!(first, second);
+    assert_eq!(subject.store.usage().operations, 1);
+}
+
+/// Creating again what has ended, or was detached, gives no claim.
+pub async fn create_gives_no_claim_that_is_void(make: Make) {
+    let subject = make(Wanted::default());
+    for detach in [false, true] {
+        let record = subject.draw(Draft::default());
+        let claim = Subject::new_claim(subject.store.create(&record).await);
+        if detach {
+            done(
+                subject
+                    .store
+                    .detach(&claim, &subject.started(), TOMBSTONE_FOR)
+                    .await,
+            );
+        } else {
+            done(subject.finish(&claim, subject.success(1)).await);
+        }
+        match subject.store.create(&record).await {
+            Ok(Created::Existing(found)) => assert_eq!(found.id, record.id),
+            other => panic!("expected the existing one, got {other:?}"),
+        }
+    }
+}
+
+/// An id that is gone is not kept again.
+pub async fn create_does_not_revive_what_is_gone(make: Make) {
+    let subject = make(Wanted::default());
+    let id = subject.ended(Draft::default(), 1).await;
+    done(subject.store.forget(id).await);
+    assert!(matches!(
+        subject.create(Draft::id(id)).await,
+        Ok(Created::Gone)
+    ));
+    assert!(subject.is_gone(id).await);
+}
+
+/// A key belongs to the operation that first had it, pending or ended.
+pub async fn a_key_belongs_to_the_first(make: Make) {
+    let subject = make(Wanted::default());
+    let first = subject.accept(Draft::key("k")).await;
+    for end in [false, true] {
+        if end {
+            done(subject.finish(&first, subject.success(1)).await);
+        }
+        match subject.create(Draft::key("k")).await {
+            Ok(Created::Existing(found)) => assert_eq!(found.id, first.id()),
+            other => panic!("expected the first, got {other:?}"),
+        }
+        match subject.store.find_key(&UniqueKey::shared("k")).await {
+            Ok(Lookup::Found(found)) => assert_eq!(found.id, first.id()),
+            other => panic!("expected the first, got {other:?}"),
+        }
+    }
+    assert_eq!(subject.store.usage().operations, 1);
+    subject.accept(Draft::key("other")).await;
+    let nobody = subject.store.find_key(&UniqueKey::shared("nobody")).await;
+    assert!(matches!(nobody, Ok(Lookup::Unknown)));
+}
+
+/// A key lives as long as the record and its tombstone, and is free from then on.
+pub async fn a_key_lives_as_long_as_the_tombstone(make: Make) {
+    let subject = make(Wanted::default());
+    let key = UniqueKey::shared("k");
+    let id = subject.ended(Draft::key("k"), 1).await;
+    done(subject.store.forget(id).await);
+    assert!(matches!(
+        subject.create(Draft::key("k")).await,
+        Ok(Created::Gone)
+    ));
+    let gone = subject.store.find_key(&key).await;
+    assert!(matches!(gone, Ok(Lookup::Gone { owner: None })));
+    subject.clock.advance(TOMBSTONE_FOR);
+    assert!(matches!(
+        subject.store.find_key(&key).await,
+        Ok(Lookup::Unknown)
+    ));
+    let again = subject.accept(Draft::key("k")).await;
+    // What is left of the first must not take the key from the second.
+    subject.sweep().await;
+    match subject.store.find_key(&key).await {
+        Ok(Lookup::Found(found)) => assert_eq!(found.id, again.id()),
+        other => panic!("expected the second, got {other:?}"),
+    }
+}
+
+/// A key whose tombstone was swept is free.
+pub async fn a_key_is_free_after_the_sweep(make: Make) {
+    let subject = make(Wanted::default());
+    let id = subject.ended(Draft::key("k"), 1).await;
+    done(subject.store.forget(id).await);
+    subject.clock.advance(TOMBSTONE_FOR);
+    subject.sweep().await;
+    assert_ne!(subject.accept(Draft::key("k")).await.id(), id);
+}
