@@ -56,7 +56,7 @@ where
             }
         };
         match desk.begin(inner, &layer.make, head, received) {
-            Begun::Answered(response) => Ok(*response),
+            Begun::Answered(response) => Ok(response),
             Begun::Waiting(waiting) => desk.answer(waiting).await,
         }
     }
@@ -64,7 +64,7 @@ where
 
 /// What has become of a request once its task is spawned.
 enum Begun<R, E> {
-    Answered(Box<Response<ResponseBody<R>>>),
+    Answered(Response<ResponseBody<R>>),
     Waiting(Box<Waiting<E>>),
 }
 
@@ -295,7 +295,7 @@ impl<'a> Desk<'a> {
             match runner::keep_and_spawn(task, hold, work) {
                 Err(kept) => Some(kept),
                 Ok(Kept::New(())) if reply.is_some() => None,
-                Ok(kept) => return Begun::Answered(Box::new(self.kept(kept, &record))),
+                Ok(kept) => return Begun::Answered(self.kept(kept, &record)),
             }
         } else {
             trace::spawn(runner::run(task, None, hold, work));

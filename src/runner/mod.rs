@@ -325,7 +325,24 @@ where
             }
         };
         let reply = match claim {
-            Some(claim) => Box::pin(finish(&task, &claim, end, hold.is_some())).await,
+            Some(claim) => {
+                let (mut ending, reply) = conclude(&task, end, hold.is_some());
+                if ending.is_none() {
+                    reply
+                } else {
+                    let mut settled = finish_now(&task, &claim, &mut ending);
+                    if settled.is_none() {
+                        settled = Box::pin(finish(&task, &claim, ending)).await;
+                    }
+                    // Cancelled, or completed from outside, at the last moment: that stands.
+                    let stands = Some(Reply::Stopped(Stop::Cancelled));
+                    if tell(&task, settled.as_ref()) {
+                        reply
+                    } else {
+                        stands
+                    }
+                }
+            }
             None => end.into_reply(),
         };
         task.over();
@@ -484,83 +501,88 @@ impl<F: Future> Future for Beside<'_, F> {
     }
 }
 
-/// Writes the end down, and gives what a waiting client is to be told.
-async fn finish<E: Into<BoxError>>(
+/// How an operation ends, and what a waiting client is told of it. `None`: it has been ended, or need not be.
+fn conclude<E: Into<BoxError>>(
     task: &Task,
-    claim: &Claim,
     end: End<E>,
     answered: bool,
-) -> Option<Reply<E>> {
-    let engine = task.engine();
-    let now = engine.clock.wall();
+) -> (Option<Ending>, Option<Reply<E>>) {
+    let now = task.engine().clock.wall();
     let (ending, reply) = match end {
-        End::Taken => return Some(Reply::Stopped(Stop::Cancelled)),
-        End::Unwanted => return None,
-        End::Response(captured) => {
+        End::Taken => return (None, Some(Reply::Stopped(Stop::Cancelled))),
+        End::Unwanted => return (None, None),
+        End::Response(captured) if answered => {
             let stored = captured.stored.clone();
             let mut ending = Ending::with_response(stored, captured.is_failure, now);
-            ending.answered = answered;
-            (ending, Reply::Response(captured))
+            ending.answered = true;
+            (ending, Some(Reply::Response(captured)))
         }
-        End::Error(error) if answered => {
-            trace::stopped(claim.id(), Stop::Errored, None);
-            (
-                Ending::without_response(Stop::Errored, now),
-                Reply::Error(error),
-            )
+        End::Response(captured) => {
+            let ending = Ending::with_response(captured.stored, captured.is_failure, now);
+            (ending, None)
         }
         End::Error(error) => {
-            trace::stopped(claim.id(), Stop::Errored, Some(&*error.into()));
-            let ending = Ending::without_response(Stop::Errored, now);
-            (ending, Reply::Stopped(Stop::Errored))
+            let reply = if answered {
+                trace::stopped(task.record.id, Stop::Errored, None);
+                Some(Reply::Error(error))
+            } else {
+                trace::stopped(task.record.id, Stop::Errored, Some(&*error.into()));
+                None
+            };
+            (Ending::without_response(Stop::Errored, now), reply)
         }
         End::Stop(stop, cause) => {
-            trace::stopped(
-                claim.id(),
-                stop,
-                cause.as_deref().map(|cause| cause as &dyn Error),
-            );
-            (Ending::without_response(stop, now), Reply::Stopped(stop))
+            let cause = cause.as_deref().map(|cause| cause as &dyn Error);
+            trace::stopped(task.record.id, stop, cause);
+            let ending = Ending::without_response(stop, now);
+            (ending, Some(Reply::Stopped(stop)))
         }
     };
-    match settle(engine, claim, &task.live, ending).await {
-        Some(Settled::Done(record)) => {
-            engine.live.remove(record.id);
-            engine.ended(&record);
-            Some(reply)
-        }
-        // Cancelled, or completed from outside, at the last moment: that stands.
-        _ => Some(Reply::Stopped(Stop::Cancelled)),
-    }
+    (Some(ending), reply)
 }
 
-/// Finishes, again and again while the store can't answer. Gives up when the result would have expired.
-async fn settle(
-    engine: &Engine,
-    claim: &Claim,
-    live: &Live,
-    mut ending: Ending,
-) -> Option<Settled> {
-    let deadline = Instant::now() + engine.limits.keep_for;
+/// Writes the end down, at once where the store can.
+fn finish_now(task: &Task, claim: &Claim, ending: &mut Option<Ending>) -> Option<Settled> {
+    let sighting = task.live.sighting();
+    let finished = task.engine().store.finish(claim, &sighting, ending);
+    finished.now().ok()?.ok()
+}
+
+/// Writes the end down, again and again while the store can't answer; gives up when the result would have expired.
+async fn finish(task: &Task, claim: &Claim, mut ending: Option<Ending>) -> Option<Settled> {
+    let (store, sighting) = (&task.engine().store, task.live.sighting());
+    let deadline = Instant::now() + task.record.submission.keep_for;
     let mut pause = Duration::from_millis(50);
-    loop {
-        let error = match engine
-            .store
-            .finish(claim, &live.sighting(), ending.clone())
-            .await
-        {
+    while ending.is_some() {
+        let error = match store.finish(claim, &sighting, &mut ending).await {
             Ok(settled) => return Some(settled),
             Err(error) => error,
         };
         trace::store_failed("finish", &error);
-        if error.kind() == StoreErrorKind::Full && ending.response.is_some() {
-            ending = Ending::without_response(Stop::TooLarge, ending.at);
+        let response = ending.as_mut().and_then(|ending| ending.response.take());
+        if error.kind() == StoreErrorKind::Full && response.is_some() {
+            ending = ending.map(|ending| Ending::without_response(Stop::TooLarge, ending.at));
             continue;
         }
+        if let Some(ending) = &mut ending {
+            ending.response = response;
+        }
         if Instant::now() >= deadline {
-            return None;
+            break;
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
     }
+    None
+}
+
+/// Tells everybody of the end, if it was this one.
+fn tell(task: &Task, settled: Option<&Settled>) -> bool {
+    let Some(Settled::Done(record)) = settled else {
+        return false;
+    };
+    let engine = task.engine();
+    engine.live.remove(record.id);
+    engine.ended(record);
+    true
 }

@@ -74,6 +74,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Ends the operation if it has not ended and `claim` still holds.
     ///
+    /// `ending` is there when this is called, and is left there with an error, so that it can be tried again; who keeps
+    /// it takes it out.
+    ///
     /// # Errors
     ///
     /// [`StoreErrorKind::Full`] when there is no room for the response.
@@ -81,7 +84,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         &'a self,
         claim: &'a Claim,
         sighting: &'a Sighting,
-        ending: Ending,
+        ending: &'a mut Option<Ending>,
     ) -> StoreFuture<'a, Settled>;
 
     /// Ends the operation if it has not ended, whoever holds the claim, which is void from then on. A `sighting` is what
@@ -430,7 +433,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         &'a self,
         claim: &'a Claim,
         sighting: &'a Sighting,
-        ending: Ending,
+        ending: &'a mut Option<Ending>,
     ) -> StoreFuture<'a, Settled> {
         (**self).finish(claim, sighting, ending)
     }

@@ -208,19 +208,15 @@ impl MemoryStore {
         id: OperationId,
         by: Option<&Claim>,
         sighting: Option<&Sighting>,
-        ending: Ending,
+        ending: &mut Option<Ending>,
     ) -> Result<Settled, StoreError> {
         let now = self.now();
-        let size = ending
-            .response
-            .as_ref()
-            .map_or(0, |response| response.size() as u64);
-        // Left here if it is refused, to be freed outside of the lock.
-        let mut ending = Some(ending);
+        let response = ending.as_ref().and_then(|ending| ending.response.as_ref());
+        let size = response.map_or(0, |response| response.size() as u64);
         loop {
             let settled = self
                 .shard(id)
-                .write(|kept| kept.end(id, by, sighting, &mut ending, now, &self.ledger));
+                .write(|kept| kept.end(id, by, sighting, ending, now, &self.ledger));
             if let Some(settled) = settled {
                 return Ok(self.tell(settled));
             }
@@ -378,7 +374,7 @@ impl Store for MemoryStore {
         &'a self,
         claim: &'a Claim,
         sighting: &'a Sighting,
-        ending: Ending,
+        ending: &'a mut Option<Ending>,
     ) -> StoreFuture<'a, Settled> {
         StoreFuture::ready(self.end(claim.id(), Some(claim), Some(sighting), ending))
     }
@@ -389,7 +385,9 @@ impl Store for MemoryStore {
         ending: Ending,
         sighting: Option<Sighting>,
     ) -> StoreFuture<'_, Settled> {
-        StoreFuture::ready(self.end(id, None, sighting.as_ref(), ending))
+        // Left here if it is refused, to be freed outside of the lock.
+        let mut ending = Some(ending);
+        StoreFuture::ready(self.end(id, None, sighting.as_ref(), &mut ending))
     }
 
     fn detach<'a>(
