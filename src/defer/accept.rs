@@ -7,7 +7,7 @@ use super::{
 use crate::{
     dialect::{Answer, Head, OptIn},
     header::idempotency_key,
-    operations::{Engine, Face, Live, Place},
+    operations::{Engine, Face, Limits, Live, Place},
     problem::{Problem, ProblemKind},
     record::{
         Fingerprint, KeyUse, OperationId, Outcome, Owner, Record, Stop, Submission, UniqueKey,
@@ -17,9 +17,15 @@ use crate::{
     trace,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Version, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request};
 use http_body::Body;
-use std::{borrow::Cow, error::Error, pin::pin, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    error::Error,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::oneshot;
 use tower_service::Service;
 
@@ -43,21 +49,29 @@ where
     let (head, body) = request.into_parts();
     async move {
         let desk = Desk::new(&layer, &head);
-        let received = {
-            let mut body = pin!(body);
-            match desk.receive(&head, body.as_mut()).await {
-                Ok(received) => received,
-                Err(refusal) => {
-                    let mut response = desk.refusal(refusal);
-                    let limits = &desk.engine.limits;
-                    upload::discard(limits, head.version, &head.headers, body, &mut response).await;
-                    return Ok(response);
-                }
+        let mut body = pin!(body);
+        // In a scope of its own, or the answer would take its room in the future's next state as well.
+        let later = {
+            let begun = match desk.receive(&head, body.as_mut()).await {
+                Ok(received) => desk.begin(inner, &layer.make, head, received),
+                Err(refusal) => Begun::Refused(Box::new(Refused {
+                    response: desk.refusal(refusal),
+                    version: head.version,
+                    headers: head.headers,
+                })),
+            };
+            match begun {
+                Begun::Answered(response) => return Ok(response),
+                Begun::Waiting(waiting) => Ok(waiting),
+                Begun::Refused(refused) => Err(refused),
             }
         };
-        match desk.begin(inner, &layer.make, head, received) {
-            Begun::Answered(response) => Ok(response),
-            Begun::Waiting(waiting) => desk.answer(waiting).await,
+        match later {
+            Ok(waiting) => Box::pin(desk.answer(waiting)).await,
+            Err(mut refused) => {
+                Box::pin(refused.discard(&desk.engine.limits, body)).await;
+                Ok(refused.response)
+            }
         }
     }
 }
@@ -66,6 +80,21 @@ where
 enum Begun<R, E> {
     Answered(Response<ResponseBody<R>>),
     Waiting(Box<Waiting<E>>),
+    Refused(Box<Refused<R>>),
+}
+
+/// An answer that must not be missed by a client that is still sending.
+struct Refused<R> {
+    response: Response<ResponseBody<R>>,
+    version: Version,
+    headers: HeaderMap,
+}
+
+impl<R> Refused<R> {
+    async fn discard<B: Body<Data = Bytes>>(&mut self, limits: &Limits, body: Pin<&mut B>) {
+        let response = &mut self.response;
+        upload::discard(limits, self.version, &self.headers, body, response).await;
+    }
 }
 
 /// A client that is to be answered later.
@@ -140,7 +169,7 @@ impl<'a> Desk<'a> {
     async fn receive<B: Body<Data = Bytes>>(
         &self,
         head: &request::Parts,
-        body: std::pin::Pin<&mut B>,
+        body: Pin<&mut B>,
     ) -> Result<Received, Refusal> {
         let (engine, limit) = (self.engine, self.options.request_body);
         if engine.is_draining() {
