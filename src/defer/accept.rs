@@ -10,7 +10,8 @@ use crate::{
     operations::{Engine, Face, Limits, Live, Place},
     problem::{Problem, ProblemKind},
     record::{
-        Fingerprint, KeyUse, OperationId, Outcome, Owner, Record, Stop, Submission, UniqueKey,
+        Fingerprint, KeyUse, OperationId, Outcome, Owner, Record, Sighting, Stop, Submission,
+        UniqueKey,
     },
     runner::{self, Hold, Kept, Reply, Task, Work},
     store::{Lookup, StoreError, StoreErrorKind},
@@ -395,9 +396,16 @@ impl<'a> Desk<'a> {
     }
 
     fn accepted<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
+        self.accepted_as(record, self.engine.sighting(record).as_ref())
+    }
+
+    fn accepted_as<R>(
+        &self,
+        record: &Record,
+        sighting: Option<&Sighting>,
+    ) -> Response<ResponseBody<R>> {
         let (face, opt_in) = (self.face, self.opt_in);
-        let sighting = self.engine.sighting(record);
-        let response = self.engine.view(face, record, sighting.as_ref(), |view| {
+        let response = self.engine.view(face, record, sighting, |view| {
             face.dialect.accepted(view, opt_in)
         });
         response.map(|answer| {
@@ -410,7 +418,7 @@ impl<'a> Desk<'a> {
 
     fn kept<R>(&self, kept: Kept, mine: &Record) -> Response<ResponseBody<R>> {
         let refusal = match (kept, &mine.submission.key) {
-            (Kept::New(()), _) => return self.accepted(mine),
+            (Kept::New(()), _) => return self.accepted_as(mine, None),
             (Kept::Existing(record), Some(key)) => self.repeat(record, &key.fingerprint),
             (Kept::Gone, _) => Problem::new(ProblemKind::Expired).into(),
             (Kept::Failed(error), _) => self.unavailable(&error).into(),

@@ -23,7 +23,7 @@ pub const STATUS_DOCUMENT: &str = "application/json";
 pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
     let record = view.record();
     out.extend_from_slice(b"{\"id\":\"");
-    out.extend_from_slice(view.id().encode(&mut [0; crate::record::ID_LEN]).as_bytes());
+    out.extend_from_slice(view.links().id());
     out.extend_from_slice(b"\",\"status\":\"");
     out.extend_from_slice(view.phase().as_str().as_bytes());
     out.push(b'"');

@@ -115,14 +115,22 @@ impl<'a> Route<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Links<'a> {
     mount: &'a Mount,
-    id: OperationId,
+    /// Written four times for a status document, so encoded once.
+    id: [u8; ID_LEN],
 }
 
 impl<'a> Links<'a> {
     /// The addresses under `mount`.
     #[must_use]
-    pub const fn new(mount: &'a Mount, id: OperationId) -> Self {
-        Self { mount, id }
+    pub fn new(mount: &'a Mount, id: OperationId) -> Self {
+        let mut text = [0; ID_LEN];
+        id.encode(&mut text);
+        Self { mount, id: text }
+    }
+
+    /// The operation's name.
+    pub(crate) fn id(&self) -> &[u8] {
+        &self.id
     }
 
     /// The mount.
@@ -137,7 +145,7 @@ impl<'a> Links<'a> {
         out.reserve(url.len() + 1 + ID_LEN + suffix.len());
         out.extend_from_slice(url.as_bytes());
         out.push(b'/');
-        out.extend_from_slice(self.id.encode(&mut [0; ID_LEN]).as_bytes());
+        out.extend_from_slice(&self.id);
         out.extend_from_slice(suffix.as_bytes());
     }
 

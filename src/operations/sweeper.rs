@@ -25,13 +25,16 @@ const BATCH: NonZeroU32 = const { NonZeroU32::new(64).unwrap() };
 /// once, swept or not.
 const GAP: Duration = Duration::from_millis(250);
 
-/// Between rounds while nothing is stored, or the store can't be reached.
-const IDLE: Duration = Duration::from_secs(60);
+/// Rounds are at most so far apart, so that nobody need look at the clock for what is due later.
+const LONGEST: Duration = Duration::from_secs(60);
 
 impl Sweeper {
     /// Something will be due after `delay`.
     pub(crate) fn due(engine: &Arc<Engine>, delay: Duration) {
         let sweeper = &engine.sweeper;
+        if delay >= LONGEST && sweeper.awake.load(Ordering::Acquire) {
+            return;
+        }
         let at = millis(engine.clock.elapsed().saturating_add(delay));
         if sweeper.awake.load(Ordering::Acquire) {
             if at < sweeper.planned.load(Ordering::Relaxed) {
@@ -43,7 +46,8 @@ impl Sweeper {
         {
             sweeper.planned.store(at, Ordering::Relaxed);
             let awake = Awake(Arc::downgrade(engine));
-            runtime.spawn(sweep(awake, sweeper.sooner.clone(), delay));
+            let first = delay.min(LONGEST);
+            runtime.spawn(sweep(awake, sweeper.sooner.clone(), first));
         }
     }
 }
@@ -89,7 +93,7 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>, first: Duration) {
                 engine.ended(record);
             }
             if swept.done < BATCH.get() {
-                break swept.next.unwrap_or(IDLE);
+                break swept.next.map_or(LONGEST, |next| next.min(LONGEST));
             }
             tokio::task::yield_now().await;
         };

@@ -581,8 +581,6 @@ fn tell(task: &Task, settled: Option<&Settled>) -> bool {
     let Some(Settled::Done(record)) = settled else {
         return false;
     };
-    let engine = task.engine();
-    engine.live.remove(record.id);
-    engine.ended(record);
+    task.engine().ended(record);
     true
 }

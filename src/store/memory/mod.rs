@@ -419,15 +419,12 @@ impl Store for MemoryStore {
     }
 
     fn set_aside(&self, bytes: u64) -> bool {
-        let now = self.now();
-        loop {
-            if self.ledger.reserve_bytes(bytes) {
-                return true;
-            }
-            if self.make_room(bytes, now).is_err() {
+        while !self.ledger.reserve_bytes(bytes) {
+            if self.make_room(bytes, self.now()).is_err() {
                 return false;
             }
         }
+        true
     }
 
     fn give_back(&self, bytes: u64) {
