@@ -357,7 +357,10 @@ impl<'a> Desk<'a> {
             Ok(Reply::Accepted(record)) => Ok(self.accepted(&record)),
             Ok(Reply::Response(captured)) => {
                 let body = ReplyBody::stored(&captured.stored, waiting.version);
-                let mut response = Response::from_parts(*captured.head, ResponseBody::own(body));
+                let mut response = Response::new(ResponseBody::own(body));
+                if let Some(head) = captured.head {
+                    response = Response::from_parts(*head, response.into_body());
+                }
                 self.face
                     .dialect
                     .applied(self.opt_in, response.headers_mut());

@@ -1,6 +1,6 @@
 //! Frees a request's head from the connection it came on.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Uri, request};
 
 /// Copies what the head of a request holds into one allocation of just the right size.
@@ -9,38 +9,48 @@ use http::{HeaderValue, Uri, request};
 /// upload, and would live as long as the operation.
 pub(super) fn compact(head: &mut request::Parts) {
     let values: usize = head.headers.values().map(HeaderValue::len).sum();
-    let mut buffer = BytesMut::with_capacity(values + length(&head.uri));
-    for value in head.headers.values_mut() {
-        if value.is_empty() {
-            continue;
-        }
+    let mut buffer = Vec::with_capacity(values + length(&head.uri));
+    for value in head.headers.values() {
         buffer.extend_from_slice(value.as_bytes());
+    }
+    let path = head.uri.path_and_query().filter(|_| is_usual(&head.uri));
+    buffer.extend_from_slice(path.map_or("", |path| path.as_str()).as_bytes());
+    let buffer = Bytes::from(buffer);
+    let mut at = 0;
+    for value in head.headers.values_mut() {
+        let end = at + value.len();
         // What was a value is one still.
-        if let Ok(mut copy) = HeaderValue::from_maybe_shared(buffer.split().freeze()) {
+        if let Ok(mut copy) = HeaderValue::from_maybe_shared(buffer.slice(at..end)) {
             copy.set_sensitive(value.is_sensitive());
             *value = copy;
         }
+        at = end;
     }
-    head.uri = copied(&head.uri, buffer);
+    head.uri = copied(&head.uri, buffer.slice(at..));
     #[cfg(feature = "axum")]
     if let Some(original) = head.extensions.get_mut::<axum::extract::OriginalUri>() {
-        let buffer = BytesMut::with_capacity(length(&original.0));
-        original.0 = copied(&original.0, buffer);
+        let path = original.0.path_and_query().map_or("", |path| path.as_str());
+        original.0 = copied(&original.0, Bytes::copy_from_slice(path.as_bytes()));
     }
 }
 
-/// Room that a URI of the usual form, path and query, needs.
-fn length(uri: &Uri) -> usize {
-    uri.path_and_query().map_or(0, |path| path.as_str().len())
+/// Path and query only: what servers are sent, but for proxies.
+fn is_usual(uri: &Uri) -> bool {
+    uri.scheme().is_none() && uri.authority().is_none()
 }
 
-fn copied(uri: &Uri, mut buffer: BytesMut) -> Uri {
-    let text = match uri.path_and_query() {
-        Some(path) if uri.scheme().is_none() && uri.authority().is_none() => {
-            buffer.extend_from_slice(path.as_str().as_bytes());
-            buffer.freeze()
-        }
-        _ => Bytes::from(uri.to_string()),
+/// Room that a URI of the usual form needs.
+fn length(uri: &Uri) -> usize {
+    let path = uri.path_and_query().filter(|_| is_usual(uri));
+    path.map_or(0, |path| path.as_str().len())
+}
+
+/// The URI, made of `path` if it is of the usual form.
+fn copied(uri: &Uri, path: Bytes) -> Uri {
+    let text = if is_usual(uri) {
+        path
+    } else {
+        Bytes::from(uri.to_string())
     };
     // What was a URI is one still, but for forms that can't be written alone.
     Uri::from_maybe_shared(text).unwrap_or_else(|_| uri.clone())
@@ -83,7 +93,8 @@ mod tests {
     fn every_form_of_uri_survives() {
         for uri in ["/", "/a?b", "http://h:80/a?b=c", "http://h", "h:443", "*"] {
             let uri: Uri = uri.parse().unwrap();
-            assert_eq!(copied(&uri, BytesMut::new()), uri);
+            let path = uri.path_and_query().map_or("", |path| path.as_str());
+            assert_eq!(copied(&uri, Bytes::copy_from_slice(path.as_bytes())), uri);
         }
     }
 }

@@ -10,11 +10,13 @@ use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Response, Version, header};
 use http_body::Body;
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
+use tokio::time::Sleep;
 
 /// Length that the request announces, by `Content-Length` or by its body's own account.
 pub(super) fn declared<B: Body>(head: Head<'_>, body: &B) -> u64 {
@@ -35,10 +37,20 @@ where
     if body.is_end_stream() {
         return Ok(Buffered::default());
     }
-    match tokio::time::timeout(engine.limits.upload_time, collect(engine, body, limit)).await {
-        Ok(read) => read,
-        Err(_) => Err(Problem::new(ProblemKind::UploadTimeout)),
-    }
+    let mut collected = pin!(collect(engine, body, limit));
+    // Most bodies have arrived with their heads: a timer is set for those that have not.
+    let mut late: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(read) = collected.as_mut().poll(cx) {
+            return Poll::Ready(read);
+        }
+        let late =
+            late.get_or_insert_with(|| Box::pin(tokio::time::sleep(engine.limits.upload_time)));
+        late.as_mut()
+            .poll(cx)
+            .map(|()| Err(Problem::new(ProblemKind::UploadTimeout)))
+    })
+    .await
 }
 
 async fn collect<B>(

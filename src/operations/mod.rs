@@ -29,7 +29,7 @@ use self::{
 use crate::{
     defer::DeferLayer,
     dialect::{Dialect, Head, Links, Mount, View},
-    record::{Ending, OperationId, Owner, Record, Revision, Sighting, Stop},
+    record::{Capture, Ending, OperationId, Owner, Record, Revision, Sighting, Stop},
     runner::capture,
     status::{StatusService, Wrapped},
     store::{Clock, ListQuery, Lookup, Page, Settled, Store, StoreError, StoreErrorKind},
@@ -359,7 +359,8 @@ impl Operations {
             Lookup::Gone { .. } | Lookup::Unknown => return Ok(Settled::Unknown),
         };
         let limit = self.engine.limits.response_body;
-        let stored = capture(&*self.engine.store, &head, body, &target, limit).await?;
+        let begun = Capture::begin(&head, &target, body.size_hint().lower(), limit)?;
+        let stored = capture(&*self.engine.store, begun, body).await?;
         let is_failure = self.engine.is_failure(&head);
         let ending = Ending::with_response(stored, is_failure, self.engine.clock.wall());
         self.engine

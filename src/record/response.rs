@@ -129,15 +129,15 @@ impl Capture {
         if expected_body > limit {
             return Err(TooLarge);
         }
-        let told = told_length(head);
-        let kept = || keep_of_response(&head.headers).chain(told);
-        let fields: usize = kept()
-            .map(|(name, value)| 6 + name.as_str().len() + value.len())
-            .sum();
+        // Most responses lose nothing but their `Content-Length`: what is taken for more is given back at the end.
+        let stays = |(name, _): &(&HeaderName, &HeaderValue)| *name != header::CONTENT_LENGTH;
+        let length =
+            |(name, value): (&HeaderName, &HeaderValue)| 6 + name.as_str().len() + value.len();
+        let fields: usize = head.headers.iter().filter(stays).map(length).sum();
         // Trust the announcement up to a point: what was not sent must not be allocated.
         let expected = usize::try_from(expected_body.min(1 << 20)).unwrap_or(0);
         let mut buffer = Vec::with_capacity(fields + expected);
-        for (name, value) in kept() {
+        for (name, value) in keep_of_response(&head.headers).chain(told_length(head)) {
             match rewrite(target, name, value) {
                 Some(value) => put(&mut buffer, name, &value),
                 None => put(&mut buffer, name, value),

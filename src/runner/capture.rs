@@ -4,17 +4,14 @@ use crate::{
     store::Store,
 };
 use bytes::{Buf, Bytes};
-use http::response;
 use http_body::Body;
 use std::{error::Error, pin::pin};
 
-/// Takes a whole response in, within `limit` and what room the store has.
+/// Takes the rest of a response in, within the limit and what room the store has.
 pub(crate) async fn capture<R>(
     store: &dyn Store,
-    head: &response::Parts,
+    mut capture: Capture,
     body: R,
-    target: &str,
-    limit: u64,
 ) -> Result<StoredResponse, CompleteError>
 where
     R: Body<Data = Bytes>,
@@ -22,7 +19,6 @@ where
 {
     let mut body = pin!(body);
     let mut room = Room { store, bytes: 0 };
-    let mut capture = Capture::begin(head, target, body.size_hint().lower(), limit)?;
     while !capture.is_bodiless() && !body.is_end_stream() {
         let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
         let Some(frame) = frame else { break };

@@ -11,7 +11,7 @@ use self::guarded::{Guarded, Step};
 use crate::{
     defer::rebuild::Driver,
     operations::{CompleteError, Detach, Engine, Live, Place, Signal, Sweeper},
-    record::{Ending, Record, Stop, StoredResponse},
+    record::{Capture, Ending, Record, Stop, StoredResponse, TooLarge},
     store::{Claim, Created, Settled, StoreError, StoreErrorKind},
     trace,
 };
@@ -274,11 +274,8 @@ where
             } = &mut task;
             let (record, live, terms) = (&*record, &*live, &*terms);
             let engine = place.engine().clone();
-            let mut guarded = pin!(Guarded::new(
-                execute(place, live, record, terms, work),
-                live,
-                terms
-            ));
+            let execution = execute(place, live, record, terms, work, hold.is_some());
+            let mut guarded = pin!(Guarded::new(execution, live, terms));
             loop {
                 let turn = poll_fn(|cx| {
                     if let Poll::Ready(step) = guarded.as_mut().poll(cx) {
@@ -405,6 +402,12 @@ enum Failure<E> {
     Stop(Stop, Option<BoxError>),
 }
 
+impl<E> From<TooLarge> for Failure<E> {
+    fn from(TooLarge: TooLarge) -> Self {
+        Self::Stop(Stop::TooLarge, None)
+    }
+}
+
 impl<E> From<CompleteError> for Failure<E> {
     fn from(error: CompleteError) -> Self {
         match error {
@@ -418,7 +421,8 @@ impl<E> From<CompleteError> for Failure<E> {
 /// What the inner service has answered.
 #[derive(Debug)]
 pub(crate) struct Captured {
-    pub(crate) head: Box<response::Parts>,
+    /// For a client that waits.
+    pub(crate) head: Option<Box<response::Parts>>,
     pub(crate) stored: StoredResponse,
     /// The verdict.
     is_failure: bool,
@@ -431,6 +435,7 @@ fn execute<'a, S, B, R>(
     record: &'a Record,
     terms: &'a Terms,
     work: Work<S, B>,
+    held: bool,
 ) -> impl Future<Output = Result<Captured, Failure<S::Error>>> + use<'a, S, B, R>
 where
     S: Service<Request<B>, Response = Response<R>>,
@@ -452,16 +457,17 @@ where
         request.extensions_mut().insert(handle);
         let response = beside(&mut driver, inner.call(*request)).await;
         let (head, body) = response.map_err(Failure::Inner)?.into_parts();
-        let head = Box::new(head);
         if head.status.is_informational() {
             let cause = format!("a deferred request was answered {}", head.status);
             return Err(Failure::Stop(Stop::Errored, Some(cause.into())));
         }
         let engine = place.engine();
-        let target = &record.submission.target;
-        let stored = capture(&*engine.store, &head, body, target, terms.response_body);
-        let stored = beside(&mut driver, stored).await?;
         let is_failure = engine.is_failure(&head);
+        let target = &record.submission.target;
+        let begun = Capture::begin(&head, target, body.size_hint().lower(), terms.response_body);
+        let head = held.then(|| Box::new(head));
+        let stored = capture(&*engine.store, begun?, body);
+        let stored = beside(&mut driver, stored).await?;
         Ok(Captured {
             head,
             stored,
