@@ -6,11 +6,10 @@ use std::{error::Error, future::Future};
 /// Spawns in the caller's span.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     #[cfg(feature = "tracing")]
-    {
-        let task = tracing::Instrument::in_current_span(task);
-        tokio::spawn(task);
+    if !tracing::Span::current().is_disabled() {
+        tokio::spawn(tracing::Instrument::in_current_span(task));
+        return;
     }
-    #[cfg(not(feature = "tracing"))]
     tokio::spawn(task);
 }
 

@@ -464,10 +464,9 @@ where
         let engine = place.engine();
         let is_failure = engine.is_failure(&head);
         let target = &record.submission.target;
-        let begun = Capture::begin(&head, target, body.size_hint().lower(), terms.response_body);
+        let begun = Capture::begin(&head, target, body.size_hint().lower(), terms.response_body)?;
         let head = held.then(|| Box::new(head));
-        let stored = capture(&*engine.store, begun?, body);
-        let stored = beside(&mut driver, stored).await?;
+        let stored = beside(&mut driver, capture(&*engine.store, begun, body)).await?;
         Ok(Captured {
             head,
             stored,
