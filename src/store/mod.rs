@@ -50,7 +50,8 @@ use std::{
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Keeps a new operation, its key and the right to run it, in one step; idempotent on the id.
     ///
-    /// With a key that another operation or tombstone has, nothing is written and that one is told.
+    /// With a key that another operation or tombstone has, nothing is written and that one is told; likewise with an id
+    /// whose claim is void, or that is gone. Neither needs room.
     ///
     /// # Errors
     ///
@@ -87,7 +88,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`StoreErrorKind::Full`] when there is no room for the response.
     fn complete(&self, id: OperationId, ending: Ending) -> StoreFuture<'_, Settled>;
 
-    /// Gives the claim up without an end: from then on only [`complete`](Self::complete) ends the operation, or
+    /// Gives the claim of an operation that runs up without an end: from then on only [`complete`](Self::complete) ends the operation, or
     /// [`sweep`](Self::sweep), as timed out, when `within` has passed.
     fn detach<'a>(
         &'a self,
@@ -101,7 +102,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// One that has not ended [stands](Settled::Stands).
     fn forget(&self, id: OperationId) -> StoreFuture<'_, Settled>;
 
-    /// Hears that the result has been delivered to a client whole. A hint, for stores that make room by it.
+    /// Hears that the result, or the problem of an end without one, has been delivered to a client whole. A hint, for
+    /// stores that make room by it; it means nothing before the end.
     fn mark_read(&self, id: OperationId) {
         let _ = id;
     }
@@ -187,9 +189,9 @@ impl Claim {
 pub enum Created {
     /// The operation is kept, and the caller may run it.
     New(Claim),
-    /// The key belongs to this one.
+    /// The key belongs to this one, or it is the operation itself, and its claim is void.
     Existing(Arc<Record>),
-    /// The key belongs to one that is gone.
+    /// The key belongs to one that is gone, or the operation itself is.
     Gone,
 }
 
@@ -311,7 +313,7 @@ pub struct StoreUsage {
     pub operations: u64,
     /// Bytes of responses, those coming in included.
     pub bytes: u64,
-    /// Ended operations whose response nobody has read yet.
+    /// Ended operations that were not [marked as read](Store::mark_read), and so are not let go to make room.
     pub unread: u64,
     /// Tombstones.
     pub tombstones: u64,
