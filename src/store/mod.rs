@@ -88,8 +88,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`StoreErrorKind::Full`] when there is no room for the response.
     fn complete(&self, id: OperationId, ending: Ending) -> StoreFuture<'_, Settled>;
 
-    /// Gives the claim of an operation that runs up without an end: from then on only [`complete`](Self::complete) ends the operation, or
-    /// [`sweep`](Self::sweep), as timed out, when `within` has passed.
+    /// Gives up the claim of an operation that runs, without an end: from then on only [`complete`](Self::complete) ends
+    /// it, or [`sweep`](Self::sweep), as timed out, when `within` has passed.
+    ///
+    /// One that has not started [stands](Settled::Stands).
     fn detach<'a>(
         &'a self,
         claim: &'a Claim,

@@ -394,6 +394,7 @@ macro_rules! __store_cases {
             a_failure_that_was_shown_is_let_go,
             what_is_let_go_leaves_a_tombstone,
             room_is_not_made_of_what_is_gone,
+            what_is_gone_is_not_counted_on,
             what_has_expired_makes_room,
             a_repeat_needs_no_room,
             a_response_without_room_changes_nothing,

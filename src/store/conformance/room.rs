@@ -124,6 +124,19 @@ pub async fn room_is_not_made_of_what_is_gone(make: Make) {
     assert_eq!(subject.phase(kept).await, Some(SUCCEEDED));
 }
 
+/// What is gone is not counted on: nothing else is let go in the hope of it.
+pub async fn what_is_gone_is_not_counted_on(make: Make) {
+    let subject = of_bytes(make, 100);
+    let forgotten = subject.ended(Draft::default(), 30).await;
+    subject.store.mark_read(forgotten);
+    done(subject.store.forget(forgotten).await);
+    subject.ended(Draft::default(), 60).await;
+    let read = subject.ended(Draft::default(), 30).await;
+    subject.store.mark_read(read);
+    assert!(!subject.store.set_aside(50));
+    assert_eq!(subject.phase(read).await, Some(SUCCEEDED));
+}
+
 /// What has expired makes room, swept or not, read or not.
 pub async fn what_has_expired_makes_room(make: Make) {
     let subject = of_operations(make, 2);

@@ -26,6 +26,11 @@ impl Evictable {
 }
 
 impl Read {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.bytes == 0
+    }
+
     pub(super) fn insert(&mut self, entry: (Tick, u64), bytes: u64) {
         self.queue.insert(entry);
         self.bytes += bytes;

@@ -704,6 +704,42 @@ mod tests {
     }
 
     #[test]
+    fn other_ways_to_an_operation_go_with_it() {
+        let clock = Clock::manual(SystemTime::now());
+        let store = MemoryStore::new(MemoryLimits::default().operations(2_000), clock.clone());
+        for number in 0..4_000 {
+            clock.advance(Duration::from_millis(1));
+            let keep_for = Duration::from_secs(60);
+            let mut submission =
+                Submission::new(http::Method::POST, "/".into(), "/".into(), keep_for);
+            submission.owner = Some(Owner::new((number % 100).to_string()));
+            submission.key = Some(crate::record::KeyUse {
+                key: UniqueKey::shared(&number.to_string()),
+                fingerprint: crate::record::Fingerprint::from_hash([0; 32]),
+            });
+            let record = Record::new(OperationId::random(), submission, clock.wall());
+            let id = record.id;
+            assert!(matches!(
+                store.create(&Arc::new(record)).now(),
+                Ok(Ok(Created::New(_)))
+            ));
+            end(&store, &clock, id);
+            store.mark_read(id);
+            if number % 3 == 0 {
+                let _ = store.forget(id).now();
+            }
+        }
+        assert_eq!((store.owners.len(), store.keys.len()), (100, 4_000));
+        clock.advance(Duration::from_secs(60));
+        let _ = store.sweep(NonZeroU32::MAX).now();
+        assert_eq!((store.owners.len(), store.keys.len()), (0, 4_000));
+        assert!(store.evictable.lock().is_empty());
+        clock.advance(Duration::from_secs(100_000));
+        let _ = store.sweep(NonZeroU32::MAX).now();
+        assert_eq!(store.keys.len(), 0);
+    }
+
+    #[test]
     fn shards_are_used_evenly() {
         let clock = Clock::manual(SystemTime::now());
         let store = MemoryStore::new(MemoryLimits::default(), clock.clone());
