@@ -1,1 +1,25 @@
 //! Asynchronous request-reply as Tower middleware.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod defer;
+pub mod dialect;
+pub mod header;
+mod json;
+mod operations;
+pub mod problem;
+pub mod record;
+mod runner;
+mod status;
+pub mod store;
+mod trace;
+
+#[doc(inline)]
+pub use self::{
+    defer::{Defer, DeferLayer, admit},
+    dialect::{Dialect, Head, Rfc},
+    operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
+    record::{OperationId, Owner, Record},
+    runner::{DetachError, MetadataError, OperationHandle},
+    status::{StatusFuture, StatusService, Wrapped, WrappedFuture},
+    store::{MemoryStore, Store},
+};

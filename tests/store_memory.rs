@@ -78,7 +78,7 @@ impl Memory {
 
     fn end(&self, claim: &Claim) -> Weak<Record> {
         let ending = Ending::without_response(Stop::Cancelled, self.clock.wall());
-        match now(self.store.complete(claim.id(), ending)) {
+        match now(self.store.complete(claim.id(), ending, None)) {
             Settled::Done(record) => Arc::downgrade(&record),
             other => panic!("expected it to end, got {other:?}"),
         }

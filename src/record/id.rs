@@ -107,8 +107,7 @@ impl FromStr for OperationId {
 
     /// One text per id: other spellings of the same UUID are no ids, so that one operation has one URL.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let canonical =
-            text.len() == ID_LEN && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        let canonical = text.len() == ID_LEN && !text.bytes().any(|byte| byte.is_ascii_uppercase());
         match Uuid::try_parse(text) {
             Ok(id) if canonical => Ok(Self(id)),
             _ => Err(InvalidId),
@@ -134,7 +133,8 @@ mod tests {
         let text = id.to_string();
         assert_eq!(text.parse(), Ok(id));
         for other in [
-            text.to_uppercase().replace(|c: char| c.is_ascii_digit(), "A"),
+            text.to_uppercase()
+                .replace(|c: char| c.is_ascii_digit(), "A"),
             id.as_uuid().simple().to_string(),
             id.as_uuid().urn().to_string(),
             format!("{{{text}}}"),
@@ -154,7 +154,9 @@ mod tests {
 
     #[test]
     fn hashes_spread_over_their_top_bits() {
-        let tops: HashSet<_> = (0..10_000).map(|_| OperationId::random().hash64() >> 56).collect();
+        let tops: HashSet<_> = (0..10_000)
+            .map(|_| OperationId::random().hash64() >> 56)
+            .collect();
         assert_eq!(tops.len(), 256);
     }
 }

@@ -160,7 +160,14 @@ impl Submission {
     /// A submission with no owner and no key.
     #[must_use]
     pub fn new(method: Method, target: Arc<str>, face: Arc<str>, keep_for: Duration) -> Self {
-        Self { method, target, face, owner: None, key: None, keep_for }
+        Self {
+            method,
+            target,
+            face,
+            owner: None,
+            key: None,
+            keep_for,
+        }
     }
 }
 

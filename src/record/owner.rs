@@ -76,7 +76,10 @@ impl UniqueKey {
 
     fn hash(owner: &[u8], key: &str) -> Self {
         let length = u64::try_from(owner.len()).unwrap_or(u64::MAX).to_be_bytes();
-        let digest = Sha256::new().chain_update(length).chain_update(owner).chain_update(key);
+        let digest = Sha256::new()
+            .chain_update(length)
+            .chain_update(owner)
+            .chain_update(key);
         Self(Box::new(digest.finalize().into()))
     }
 }
@@ -93,9 +96,19 @@ impl fmt::Debug for UniqueKey {
 pub struct Fingerprint(Box<[u8; 32]>);
 
 impl Fingerprint {
-    pub(crate) fn of(method: &http::Method, target: &str, content_type: &[u8], body: &[u8]) -> Self {
+    pub(crate) fn of(
+        method: &http::Method,
+        target: &str,
+        content_type: &[u8],
+        body: &[u8],
+    ) -> Self {
         let mut digest = Sha256::new();
-        for part in [method.as_str().as_bytes(), target.as_bytes(), content_type, body] {
+        for part in [
+            method.as_str().as_bytes(),
+            target.as_bytes(),
+            content_type,
+            body,
+        ] {
             // Lengths first, or the end of one part could pass for the beginning of the next.
             digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             digest.update(part);

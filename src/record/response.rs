@@ -1,7 +1,4 @@
-use super::{
-    end_to_end::keep_of_response,
-    reference::rewrite,
-};
+use super::{end_to_end::keep_of_response, reference::rewrite};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 use std::fmt;
@@ -27,7 +24,11 @@ impl StoredResponse {
 
     /// The fields that may outlive the connection, in order.
     pub fn fields(&self) -> Fields<'_> {
-        Fields { bytes: &self.bytes, at: 0, end: self.fields_end as usize }
+        Fields {
+            bytes: &self.bytes,
+            at: 0,
+            end: self.fields_end as usize,
+        }
     }
 
     /// The body as it was sent, never decoded.
@@ -44,7 +45,11 @@ impl StoredResponse {
 
     /// The trailer fields, in order.
     pub fn trailers(&self) -> Fields<'_> {
-        Fields { bytes: &self.bytes, at: self.body_end, end: self.bytes.len() }
+        Fields {
+            bytes: &self.bytes,
+            at: self.body_end,
+            end: self.bytes.len(),
+        }
     }
 
     /// Bytes that keeping it takes.
@@ -124,19 +129,28 @@ impl Capture {
         if expected_body > limit {
             return Err(TooLarge);
         }
-        let kept = || keep_of_response(&head.headers).filter(|(name, _)| kept_at(head.status, name));
-        let fields: usize = kept().map(|(name, value)| 6 + name.as_str().len() + value.len()).sum();
+        // Most responses lose nothing but their `Content-Length`: what is taken for more is given back at the end.
+        let stays = |(name, _): &(&HeaderName, &HeaderValue)| *name != header::CONTENT_LENGTH;
+        let length =
+            |(name, value): (&HeaderName, &HeaderValue)| 6 + name.as_str().len() + value.len();
+        let fields: usize = head.headers.iter().filter(stays).map(length).sum();
         // Trust the announcement up to a point: what was not sent must not be allocated.
         let expected = usize::try_from(expected_body.min(1 << 20)).unwrap_or(0);
         let mut buffer = Vec::with_capacity(fields + expected);
-        for (name, value) in kept() {
+        for (name, value) in keep_of_response(&head.headers).chain(told_length(head)) {
             match rewrite(target, name, value) {
                 Some(value) => put(&mut buffer, name, &value),
                 None => put(&mut buffer, name, value),
             }
         }
         let fields_end = u32::try_from(buffer.len()).map_err(|_| TooLarge)?;
-        Ok(Self { status: head.status, fields_end, buffer, body_end: None, limit })
+        Ok(Self {
+            status: head.status,
+            fields_end,
+            buffer,
+            body_end: None,
+            limit,
+        })
     }
 
     /// Whether statuses such as 204 forbid that a body is replayed.
@@ -164,7 +178,11 @@ impl Capture {
         for (name, value) in keep_of_response(trailers) {
             put(&mut self.buffer, name, value);
         }
-        if (self.buffer.len() - body_end) as u64 > self.limit { Err(TooLarge) } else { Ok(()) }
+        if (self.buffer.len() - body_end) as u64 > self.limit {
+            Err(TooLarge)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn end(mut self) -> StoredResponse {
@@ -179,16 +197,18 @@ impl Capture {
 }
 
 /// `Content-Length` is made anew wherever there is a body; a 304 has none, and tells the length of another's.
-fn kept_at(status: StatusCode, name: &HeaderName) -> bool {
-    name != header::CONTENT_LENGTH || status == StatusCode::NOT_MODIFIED
+fn told_length(head: &response::Parts) -> Option<(&HeaderName, &HeaderValue)> {
+    let told = head.headers.get(header::CONTENT_LENGTH)?;
+    (head.status == StatusCode::NOT_MODIFIED).then_some((&header::CONTENT_LENGTH, told))
 }
 
 fn put(buffer: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     let sensitive = if value.is_sensitive() { SENSITIVE } else { 0 };
     // Names are at most 2^16 - 1 bytes by `http`'s own check, and no sane one uses the top bit.
-    let (Ok(name_len), Ok(value_len)) =
-        (u16::try_from(name.as_str().len()), u32::try_from(value.len()))
-    else {
+    let (Ok(name_len), Ok(value_len)) = (
+        u16::try_from(name.as_str().len()),
+        u32::try_from(value.len()),
+    ) else {
         return;
     };
     if name_len & SENSITIVE != 0 {
@@ -216,7 +236,9 @@ mod tests {
     }
 
     fn shown(fields: Fields<'_>) -> Vec<String> {
-        fields.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+        fields
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -240,7 +262,15 @@ mod tests {
         assert_eq!(stored.status(), 201);
         let mut fields = shown(stored.fields());
         fields.sort();
-        assert_eq!(fields, ["location: /7", "set-cookie: a=1", "set-cookie: b=2", "x-custom: "]);
+        assert_eq!(
+            fields,
+            [
+                "location: /7",
+                "set-cookie: a=1",
+                "set-cookie: b=2",
+                "x-custom: "
+            ]
+        );
         assert_eq!(stored.body(), "some text");
         assert_eq!(stored.body_len(), 9);
         assert_eq!(shown(stored.trailers()), ["x-sum: 9"]);
@@ -266,19 +296,32 @@ mod tests {
     fn sensitive_values_stay_sensitive() {
         let mut secret = HeaderValue::from_static("s");
         secret.set_sensitive(true);
-        let response = Response::builder().header("x-a", secret).header("x-b", "p").body("");
+        let response = Response::builder()
+            .header("x-a", secret)
+            .header("x-b", "p")
+            .body("");
         let stored = capture(response.unwrap(), &HeaderMap::new());
-        let flags: Vec<_> = stored.fields().map(|(_, value)| value.is_sensitive()).collect();
+        let flags: Vec<_> = stored
+            .fields()
+            .map(|(_, value)| value.is_sensitive())
+            .collect();
         assert_eq!(flags, [true, false]);
     }
 
     #[test]
     fn a_304_keeps_its_length_and_a_204_gets_no_body() {
         let build = |status: u16| {
-            Response::builder().status(status).header("content-length", "4").body("oops").unwrap()
+            Response::builder()
+                .status(status)
+                .header("content-length", "4")
+                .body("oops")
+                .unwrap()
         };
         let stored = capture(build(304), &HeaderMap::new());
-        assert_eq!((shown(stored.fields()), stored.body_len()), (vec!["content-length: 4".into()], 0));
+        assert_eq!(
+            (shown(stored.fields()), stored.body_len()),
+            (vec!["content-length: 4".into()], 0)
+        );
         let stored = capture(build(204), &HeaderMap::new());
         assert_eq!((shown(stored.fields()).len(), stored.body_len()), (0, 0));
     }

@@ -170,15 +170,28 @@ impl Ending {
     /// The end of an operation whose inner service answered.
     #[must_use]
     pub fn with_response(response: StoredResponse, is_failure: bool, at: Timestamp) -> Self {
-        let outcome =
-            if is_failure { Outcome::Failed(Reason::Response) } else { Outcome::Succeeded };
-        Self { outcome, at, response: Some(response), answered: false }
+        let outcome = if is_failure {
+            Outcome::Failed(Reason::Response)
+        } else {
+            Outcome::Succeeded
+        };
+        Self {
+            outcome,
+            at,
+            response: Some(response),
+            answered: false,
+        }
     }
 
     /// The end of an operation that has no response to show.
     #[must_use]
     pub fn without_response(stop: Stop, at: Timestamp) -> Self {
-        Self { outcome: stop.outcome(), at, response: None, answered: false }
+        Self {
+            outcome: stop.outcome(),
+            at,
+            response: None,
+            answered: false,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::record::Timestamp;
-use std::time::{Duration, SystemTime};
 #[cfg(any(test, feature = "testing"))]
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// Where the time comes from: a wall clock for showing, and one that never goes back for deciding.
 ///
@@ -36,7 +36,10 @@ impl Clock {
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn manual(wall: SystemTime) -> Self {
-        Self(Source::Manual(Arc::new(Mutex::new(Manual { elapsed: Duration::ZERO, wall }))))
+        Self(Source::Manual(Arc::new(Mutex::new(Manual {
+            elapsed: Duration::ZERO,
+            wall,
+        }))))
     }
 
     /// Lets time pass, on both clocks.

@@ -11,7 +11,11 @@ pub mod conformance;
 mod future;
 mod memory;
 
-pub use self::{clock::Clock, future::StoreFuture, memory::{MemoryLimits, MemoryStore}};
+pub use self::{
+    clock::Clock,
+    future::StoreFuture,
+    memory::{MemoryLimits, MemoryStore},
+};
 
 use crate::record::{Ending, OperationId, Owner, Phase, Record, Sighting, UniqueKey};
 use std::{
@@ -71,6 +75,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Ends the operation if it has not ended and `claim` still holds.
     ///
+    /// `ending` is there when this is called, and is left there with an error, so that it can be tried again; who keeps
+    /// it takes it out.
+    ///
     /// # Errors
     ///
     /// [`StoreErrorKind::Full`] when there is no room for the response.
@@ -78,15 +85,21 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         &'a self,
         claim: &'a Claim,
         sighting: &'a Sighting,
-        ending: Ending,
+        ending: &'a mut Option<Ending>,
     ) -> StoreFuture<'a, Settled>;
 
-    /// Ends the operation if it has not ended, whoever holds the claim, which is void from then on.
+    /// Ends the operation if it has not ended, whoever holds the claim, which is void from then on. A `sighting` is what
+    /// the caller knows of it, if it happens to run it.
     ///
     /// # Errors
     ///
     /// [`StoreErrorKind::Full`] when there is no room for the response.
-    fn complete(&self, id: OperationId, ending: Ending) -> StoreFuture<'_, Settled>;
+    fn complete(
+        &self,
+        id: OperationId,
+        ending: Ending,
+        sighting: Option<Sighting>,
+    ) -> StoreFuture<'_, Settled>;
 
     /// Gives up the claim of an operation that runs, without an end: from then on only [`complete`](Self::complete) ends
     /// it, or [`sweep`](Self::sweep), as timed out, when `within` has passed.
@@ -240,20 +253,32 @@ impl ListQuery {
     /// The newest twenty of everybody's.
     #[must_use]
     pub fn all() -> Self {
-        Self { owner: None, states: None, after: None, limit: const { NonZeroU16::new(20).unwrap() } }
+        Self {
+            owner: None,
+            states: None,
+            after: None,
+            limit: const { NonZeroU16::new(20).unwrap() },
+        }
     }
 
     /// The newest twenty of `owner`'s.
     #[must_use]
     pub fn of(owner: Owner) -> Self {
-        Self { owner: Some(owner), ..Self::all() }
+        Self {
+            owner: Some(owner),
+            ..Self::all()
+        }
     }
 
     /// Whether a record is wanted.
     #[must_use]
     pub fn wants(&self, record: &Record) -> bool {
-        self.states.is_none_or(|states| states.contains(record.phase()))
-            && self.owner.as_ref().is_none_or(|owner| record.submission.owner.as_ref() == Some(owner))
+        self.states
+            .is_none_or(|states| states.contains(record.phase()))
+            && self
+                .owner
+                .as_ref()
+                .is_none_or(|owner| record.submission.owner.as_ref() == Some(owner))
     }
 }
 
@@ -276,10 +301,18 @@ impl StateSet {
         Some(Self(self.0 | 1 << bit))
     }
 
+    /// Whether a state is in both.
+    #[must_use]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Whether the state is in it.
     #[must_use]
     pub fn contains(self, phase: Phase) -> bool {
-        Self::default().with_name(phase.as_str()).is_some_and(|one| self.0 & one.0 != 0)
+        Self::default()
+            .with_name(phase.as_str())
+            .is_some_and(|one| self.intersects(one))
     }
 }
 
@@ -351,8 +384,14 @@ impl StoreError {
 
     /// An error with its cause.
     #[must_use]
-    pub fn caused_by(kind: StoreErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, source: Some(source.into()) }
+    pub fn caused_by(
+        kind: StoreErrorKind,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            source: Some(source.into()),
+        }
     }
 
     /// What to branch on.
@@ -375,7 +414,9 @@ impl fmt::Display for StoreError {
 
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
     }
 }
 
@@ -396,12 +437,17 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         &'a self,
         claim: &'a Claim,
         sighting: &'a Sighting,
-        ending: Ending,
+        ending: &'a mut Option<Ending>,
     ) -> StoreFuture<'a, Settled> {
         (**self).finish(claim, sighting, ending)
     }
-    fn complete(&self, id: OperationId, ending: Ending) -> StoreFuture<'_, Settled> {
-        (**self).complete(id, ending)
+    fn complete(
+        &self,
+        id: OperationId,
+        ending: Ending,
+        sighting: Option<Sighting>,
+    ) -> StoreFuture<'_, Settled> {
+        (**self).complete(id, ending, sighting)
     }
     fn detach<'a>(
         &'a self,

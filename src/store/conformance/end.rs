@@ -29,7 +29,12 @@ pub async fn finish_ends_and_keeps_what_was_seen(make: Make) {
     };
     let ending = subject.success(10);
     let at = ending.at;
-    let told = done(subject.store.finish(&claim, &sighting, ending).await);
+    let told = done(
+        subject
+            .store
+            .finish(&claim, &sighting, &mut Some(ending))
+            .await,
+    );
     let Lookup::Found(found) = subject.find(claim.id()).await else {
         panic!("not found")
     };
@@ -62,15 +67,9 @@ pub async fn an_operation_ends_once(make: Make) {
     let claim = subject.accept(Draft::default()).await;
     let first = done(subject.finish(&claim, subject.success(10)).await);
     let again = stands(subject.finish(&claim, subject.success(20)).await);
-    let complete = stands(
-        subject
-            .store
-            .complete(claim.id(), subject.success(20))
-            .await,
-    );
+    let complete = stands(subject.complete(claim.id(), subject.success(20)).await);
     let cancel = stands(
         subject
-            .store
             .complete(claim.id(), subject.stopped(Stop::Cancelled))
             .await,
     );
@@ -104,18 +103,18 @@ pub async fn an_unlawful_end_changes_nothing(make: Make) {
         Stop::TooLarge,
     ] {
         let ending = subject.stopped(stop);
-        let record = stands(subject.store.finish(&claim, &sighting, ending).await);
+        let record = stands(
+            subject
+                .store
+                .finish(&claim, &sighting, &mut Some(ending))
+                .await,
+        );
         assert_eq!(
             (record.phase(), record.revision),
             (Phase::Accepted, Revision(1)),
             "{stop:?}"
         );
-        stands(
-            subject
-                .store
-                .complete(claim.id(), subject.stopped(stop))
-                .await,
-        );
+        stands(subject.complete(claim.id(), subject.stopped(stop)).await);
     }
     // The claim still holds, and once the operation has started it may have panicked.
     let record = done(
@@ -165,7 +164,7 @@ pub async fn what_is_not_here_cannot_end(make: Make) {
     done(subject.store.forget(claim.id()).await);
     for claim in [claim, Claim::new(OperationId::random(), 1, 1)] {
         unknown(subject.finish(&claim, subject.success(1)).await);
-        unknown(subject.store.complete(claim.id(), subject.success(1)).await);
+        unknown(subject.complete(claim.id(), subject.success(1)).await);
         unknown(
             subject
                 .store
@@ -183,7 +182,7 @@ pub async fn complete_voids_the_claim(make: Make) {
     let subject = make(Wanted::default());
     let claim = subject.accept(Draft::default()).await;
     let cancel = subject.stopped(Stop::Cancelled);
-    let record = done(subject.store.complete(claim.id(), cancel).await);
+    let record = done(subject.complete(claim.id(), cancel).await);
     assert_eq!(record.phase(), CANCELLED);
     let record = stands(subject.finish(&claim, subject.success(1)).await);
     assert_eq!(record.phase(), CANCELLED);
@@ -211,7 +210,7 @@ pub async fn detach_voids_the_claim(make: Make) {
             .await,
     );
     stands(subject.store.forget(claim.id()).await);
-    let record = done(subject.store.complete(claim.id(), subject.success(1)).await);
+    let record = done(subject.complete(claim.id(), subject.success(1)).await);
     assert_eq!(record.phase(), SUCCEEDED);
 }
 
@@ -243,12 +242,7 @@ pub async fn what_was_detached_times_out(make: Make) {
                 .await,
         );
     }
-    done(
-        subject
-            .store
-            .complete(in_time.id(), subject.success(1))
-            .await,
-    );
+    done(subject.complete(in_time.id(), subject.success(1)).await);
     subject.clock.advance(within - MOMENT);
     let swept = subject.sweep().await;
     assert_eq!((swept.done, swept.next), (0, Some(MOMENT)));

@@ -54,7 +54,7 @@ pub async fn a_result_is_gone_when_its_time_is_up(make: Make) {
                 .is_empty()
         );
         unknown(subject.store.forget(id).await);
-        unknown(subject.store.complete(id, subject.success(1)).await);
+        unknown(subject.complete(id, subject.success(1)).await);
         assert_eq!(subject.sweep().await.done, 1 - swept);
     }
     let usage = subject.store.usage();
@@ -183,7 +183,7 @@ pub async fn a_sweep_tells_when_the_next_is_due(make: Make) {
             .await,
     );
     assert_eq!(subject.sweep().await.next, Some(minutes(2)));
-    done(subject.store.complete(claim.id(), subject.success(1)).await);
+    done(subject.complete(claim.id(), subject.success(1)).await);
     subject.clock.advance(minutes(1));
     assert_eq!(subject.sweep().await.next, Some(minutes(2)));
 }

@@ -35,7 +35,6 @@ pub async fn every_change_is_hinted_at(make: Make) {
     let claim = subject.accept(Draft::default()).await;
     done(
         subject
-            .store
             .complete(claim.id(), subject.stopped(Stop::Cancelled))
             .await,
     );

@@ -229,7 +229,14 @@ impl Subject {
     }
 
     async fn finish(&self, claim: &Claim, ending: Ending) -> Result<Settled, StoreError> {
-        self.store.finish(claim, &self.started(), ending).await
+        self.store
+            .finish(claim, &self.started(), &mut Some(ending))
+            .await
+    }
+
+    /// Ends an operation without a claim.
+    async fn complete(&self, id: OperationId, ending: Ending) -> Result<Settled, StoreError> {
+        self.store.complete(id, ending, None).await
     }
 
     /// An operation that has ended with a response of `len` bytes.

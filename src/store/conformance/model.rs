@@ -521,7 +521,7 @@ impl Run {
                 let sighting = sighting(subject, model, id, &mut choices);
                 let ending = ending(subject, &mut choices);
                 let should = model.end(id, Some((claim.token(), &sighting)), &ending);
-                let is = settled(store.finish(claim, &sighting, ending).await);
+                let is = settled(store.finish(claim, &sighting, &mut Some(ending)).await);
                 assert_eq!(is, should, "finish");
                 "finish"
             }
@@ -529,7 +529,7 @@ impl Run {
                 let ending = ending(subject, &mut choices);
                 let should = model.end(id, None, &ending);
                 assert_eq!(
-                    settled(store.complete(id, ending).await),
+                    settled(store.complete(id, ending, None).await),
                     should,
                     "complete"
                 );

@@ -93,17 +93,11 @@ pub async fn an_operation_ends_once_whatever_races(make: Make) {
             async move {
                 match index {
                     0 | 1 => subject.finish(&claim, subject.success(10)).await,
-                    2 | 3 => subject.store.complete(id, subject.success(20)).await,
-                    4 | 5 => {
-                        subject
-                            .store
-                            .complete(id, subject.stopped(Stop::Cancelled))
-                            .await
-                    }
+                    2 | 3 => subject.complete(id, subject.success(20)).await,
+                    4 | 5 => subject.complete(id, subject.stopped(Stop::Cancelled)).await,
                     6 => {
                         subject.sweep().await;
                         subject
-                            .store
                             .complete(id, subject.stopped(Stop::Interrupted))
                             .await
                     }
@@ -217,7 +211,7 @@ pub async fn a_completion_races_with_the_deadline(make: Make) {
                 if index % 2 == 0 {
                     subject.sweep().await.ended.len()
                 } else {
-                    let settled = subject.store.complete(id, subject.success(1)).await;
+                    let settled = subject.complete(id, subject.success(1)).await;
                     usize::from(matches!(settled, Ok(Settled::Done(_))))
                 }
             }

@@ -176,12 +176,7 @@ pub async fn a_response_without_room_changes_nothing(make: Make) {
     let unread = subject.ended(Draft::default(), 60).await;
     let claim = subject.accept(Draft::default()).await;
     full(subject.finish(&claim, subject.success(41)).await);
-    full(
-        subject
-            .store
-            .complete(claim.id(), subject.success(41))
-            .await,
-    );
+    full(subject.complete(claim.id(), subject.success(41)).await);
     assert_eq!(subject.phase(claim.id()).await, Some(Phase::Accepted));
     assert_eq!(subject.store.usage().bytes, 60);
     subject.store.mark_read(unread);

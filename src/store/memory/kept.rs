@@ -200,7 +200,8 @@ impl Kept {
     pub(super) fn end(
         &mut self,
         id: OperationId,
-        by: Option<(&Claim, &Sighting)>,
+        by: Option<&Claim>,
+        sighting: Option<&Sighting>,
         ending: &mut Option<Ending>,
         now: Tick,
         ledger: &Ledger,
@@ -213,8 +214,7 @@ impl Kept {
         else {
             return Some(Settled::Unknown);
         };
-        let sighting = by.map(|(_, sighting)| sighting);
-        let fenced = by.is_some_and(|(claim, _)| entry.claim().as_ref() != Some(claim));
+        let fenced = by.is_some_and(|claim| entry.claim().as_ref() != Some(claim));
         let outcome = ending.as_ref()?.outcome;
         let phase = seen(&entry.record, sighting).after(Event::End(outcome));
         if fenced || phase.is_none() {
@@ -615,7 +615,7 @@ mod tests {
     fn end(store: &MemoryStore, clock: &Clock, id: OperationId) {
         let ending = Ending::without_response(Stop::Cancelled, clock.wall());
         assert!(matches!(
-            store.complete(id, ending).now(),
+            store.complete(id, ending, None).now(),
             Ok(Ok(Settled::Done(_)))
         ));
     }

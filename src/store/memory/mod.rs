@@ -206,20 +206,17 @@ impl MemoryStore {
     fn end(
         &self,
         id: OperationId,
-        by: Option<(&Claim, &Sighting)>,
-        ending: Ending,
+        by: Option<&Claim>,
+        sighting: Option<&Sighting>,
+        ending: &mut Option<Ending>,
     ) -> Result<Settled, StoreError> {
         let now = self.now();
-        let size = ending
-            .response
-            .as_ref()
-            .map_or(0, |response| response.size() as u64);
-        // Left here if it is refused, to be freed outside of the lock.
-        let mut ending = Some(ending);
+        let response = ending.as_ref().and_then(|ending| ending.response.as_ref());
+        let size = response.map_or(0, |response| response.size() as u64);
         loop {
             let settled = self
                 .shard(id)
-                .write(|kept| kept.end(id, by, &mut ending, now, &self.ledger));
+                .write(|kept| kept.end(id, by, sighting, ending, now, &self.ledger));
             if let Some(settled) = settled {
                 return Ok(self.tell(settled));
             }
@@ -386,13 +383,20 @@ impl Store for MemoryStore {
         &'a self,
         claim: &'a Claim,
         sighting: &'a Sighting,
-        ending: Ending,
+        ending: &'a mut Option<Ending>,
     ) -> StoreFuture<'a, Settled> {
-        StoreFuture::ready(self.end(claim.id(), Some((claim, sighting)), ending))
+        StoreFuture::ready(self.end(claim.id(), Some(claim), Some(sighting), ending))
     }
 
-    fn complete(&self, id: OperationId, ending: Ending) -> StoreFuture<'_, Settled> {
-        StoreFuture::ready(self.end(id, None, ending))
+    fn complete(
+        &self,
+        id: OperationId,
+        ending: Ending,
+        sighting: Option<Sighting>,
+    ) -> StoreFuture<'_, Settled> {
+        // Left here if it is refused, to be freed outside of the lock.
+        let mut ending = Some(ending);
+        StoreFuture::ready(self.end(id, None, sighting.as_ref(), &mut ending))
     }
 
     fn detach<'a>(
@@ -424,15 +428,12 @@ impl Store for MemoryStore {
     }
 
     fn set_aside(&self, bytes: u64) -> bool {
-        let now = self.now();
-        loop {
-            if self.ledger.reserve_bytes(bytes) {
-                return true;
-            }
-            if self.make_room(Need::Bytes(bytes), now).is_err() {
+        while !self.ledger.reserve_bytes(bytes) {
+            if self.make_room(Need::Bytes(bytes), self.now()).is_err() {
                 return false;
             }
         }
+        true
     }
 
     fn give_back(&self, bytes: u64) {

@@ -1,0 +1,488 @@
+//! The way of a deferred request, from its head to its 202.
+
+use super::{
+    MakeBody, Options, ReplyBody, ResponseBody, compact::compact, future::vary_by_prefer,
+    rebuild::Buffered, service::Shared, upload,
+};
+use crate::{
+    dialect::{Answer, Head, OptIn},
+    header::idempotency_key,
+    operations::{Engine, Face, Limits, Live, Place},
+    problem::{Problem, ProblemKind},
+    record::{
+        Fingerprint, KeyUse, OperationId, Outcome, Owner, Record, Sighting, Stop, Submission,
+        UniqueKey,
+    },
+    runner::{self, Hold, Kept, Reply, Task, Work},
+    store::{Lookup, StoreError, StoreErrorKind},
+    trace,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request};
+use http_body::Body;
+use std::{
+    borrow::Cow,
+    error::Error,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::oneshot;
+use tower_service::Service;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Accepts a request: reads it, keeps it, spawns its task, and answers.
+pub(super) fn accept<S, M, B, R>(
+    inner: S,
+    layer: Arc<Shared<M>>,
+    request: Request<B>,
+) -> impl Future<Output = Result<Response<ResponseBody<R>>, S::Error>>
+where
+    S: Service<Request<B>, Response = Response<R>> + Send + 'static,
+    S::Error: Into<BoxError> + Send + 'static,
+    S::Future: Send + 'static,
+    M: MakeBody<B>,
+    B: Body<Data = Bytes> + Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    let (head, body) = request.into_parts();
+    async move {
+        let desk = Desk::new(&layer, &head);
+        let mut body = pin!(body);
+        // In a scope of its own, or the answer would take its room in the future's next state as well.
+        let later = {
+            let begun = match desk.receive(&head, body.as_mut()).await {
+                Ok(received) => desk.begin(inner, &layer.make, head, received),
+                Err(refusal) => Begun::Refused(Box::new(Refused {
+                    response: desk.refusal(refusal),
+                    version: head.version,
+                    headers: head.headers,
+                })),
+            };
+            match begun {
+                Begun::Answered(response) => return Ok(response),
+                Begun::Waiting(waiting) => Ok(waiting),
+                Begun::Refused(refused) => Err(refused),
+            }
+        };
+        match later {
+            Ok(waiting) => Box::pin(desk.answer(waiting)).await,
+            Err(mut refused) => {
+                Box::pin(refused.discard(&desk.engine.limits, body)).await;
+                Ok(refused.response)
+            }
+        }
+    }
+}
+
+/// What has become of a request once its task is spawned.
+enum Begun<R, E> {
+    Answered(Response<ResponseBody<R>>),
+    Waiting(Box<Waiting<E>>),
+    Refused(Box<Refused<R>>),
+}
+
+/// An answer that must not be missed by a client that is still sending.
+struct Refused<R> {
+    response: Response<ResponseBody<R>>,
+    version: Version,
+    headers: HeaderMap,
+}
+
+impl<R> Refused<R> {
+    async fn discard<B: Body<Data = Bytes>>(&mut self, limits: &Limits, body: Pin<&mut B>) {
+        let response = &mut self.response;
+        upload::discard(limits, self.version, &self.headers, body, response).await;
+    }
+}
+
+/// A client that is to be answered later.
+struct Waiting<E> {
+    version: Version,
+    record: Arc<Record>,
+    /// Where the store takes its time.
+    kept: Option<oneshot::Receiver<Kept>>,
+    /// Where the client does.
+    reply: Option<oneshot::Receiver<Reply<E>>>,
+}
+
+/// Where a request is accepted.
+struct Desk<'a> {
+    engine: &'a Arc<Engine>,
+    face: &'a Arc<Face>,
+    options: &'a Options,
+    opt_in: OptIn,
+    /// How long the answer may be held back.
+    hold: Duration,
+}
+
+/// A request that may become an operation.
+struct Received {
+    body: Buffered,
+    place: Place,
+    owner: Option<Owner>,
+    key: Option<KeyUse>,
+}
+
+/// Why it may not.
+enum Refusal {
+    Problem(Problem),
+    /// The layer's own check says so.
+    Checked(Box<Response<Bytes>>),
+    /// It is a repeat of this one.
+    Repeat(Arc<Record>),
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl<'a> Desk<'a> {
+    fn new<M>(layer: &'a Shared<M>, head: &request::Parts) -> Self {
+        let (engine, face) = (&layer.operations.engine, &layer.operations.face);
+        let asked = face.dialect.opt_in(head.into());
+        let at_most = engine.limits.wait;
+        // A client that asks for an answer before the work is done, and for no wait, gets none.
+        let default = if asked.asked {
+            Duration::ZERO
+        } else {
+            layer.options.wait
+        };
+        let hold = asked.wait.unwrap_or(default).min(at_most);
+        let opt_in = OptIn {
+            asked: asked.asked,
+            wait: asked.wait.map(|_| hold),
+        };
+        Self {
+            engine,
+            face,
+            options: &layer.options,
+            opt_in,
+            hold,
+        }
+    }
+
+    /// Decides from the head, then reads the body, then decides by both.
+    async fn receive<B: Body<Data = Bytes>>(
+        &self,
+        head: &request::Parts,
+        body: Pin<&mut B>,
+    ) -> Result<Received, Refusal> {
+        let (engine, limit) = (self.engine, self.options.request_body);
+        if engine.is_draining() {
+            return Err(upload::draining(engine).into());
+        }
+        let owner = self.face.principal(head.into());
+        let key = self.key(head, owner.as_ref())?;
+        if upload::declared(head.into(), &*body) > limit {
+            return Err(upload::too_large(limit).into());
+        }
+        // The place is taken before the body is read. A repeat needs none, but whether it is one shows at its end.
+        let place = Place::take(engine);
+        if place.is_none() && key.is_none() {
+            return Err(upload::full(engine).into());
+        }
+        let body = upload::read(engine, body, limit).await?;
+        let key = match key {
+            Some(key) => {
+                let fingerprint = fingerprint(head, body.bytes());
+                self.refuse_repeat(engine.store.find_key(&key).await, &fingerprint)?;
+                Some(KeyUse { key, fingerprint })
+            }
+            None => None,
+        };
+        let place = place.ok_or_else(|| upload::full(engine))?;
+        if let Some(check) = &self.options.check {
+            let copy = Request::from_parts(head.clone(), body.bytes().clone());
+            check(copy)
+                .await
+                .map_err(|refusal| Refusal::Checked(Box::new(refusal)))?;
+        }
+        if engine.is_draining() {
+            return Err(upload::draining(engine).into());
+        }
+        Ok(Received {
+            body,
+            place,
+            owner,
+            key,
+        })
+    }
+
+    /// The idempotency key, where keys count.
+    fn key(
+        &self,
+        head: &request::Parts,
+        owner: Option<&Owner>,
+    ) -> Result<Option<UniqueKey>, Problem> {
+        if owner.is_none() && !self.face.shared_keys {
+            return Ok(None);
+        }
+        let key: Option<Cow<'_, str>> = match &self.options.key {
+            Some(rule) => rule(Head::from(head)),
+            None => idempotency_key(&head.headers).map_err(|invalid| {
+                Problem::new(ProblemKind::KeyInvalid).detail(invalid.to_string())
+            })?,
+        };
+        Ok(key.map(|key| match owner {
+            Some(owner) => UniqueKey::of(owner, &key),
+            None => UniqueKey::shared(&key),
+        }))
+    }
+
+    fn refuse_repeat(
+        &self,
+        found: Result<Lookup, StoreError>,
+        fingerprint: &Fingerprint,
+    ) -> Result<(), Refusal> {
+        match found {
+            Ok(Lookup::Unknown) => Ok(()),
+            Ok(Lookup::Found(record)) => Err(self.repeat(record, fingerprint)),
+            Ok(Lookup::Gone { .. }) => Err(Problem::new(ProblemKind::Expired).into()),
+            Err(error) => Err(self.unavailable(&error).into()),
+        }
+    }
+
+    fn repeat(&self, record: Arc<Record>, fingerprint: &Fingerprint) -> Refusal {
+        let same = record
+            .submission
+            .key
+            .as_ref()
+            .is_some_and(|used| used.fingerprint == *fingerprint);
+        if !same {
+            Problem::new(ProblemKind::KeyReused).into()
+        } else if self.options.strict_keys && !record.phase().is_ended() {
+            let problem = Problem::new(ProblemKind::KeyInUse);
+            problem.retry_after(self.engine.retry_after()).into()
+        } else {
+            Refusal::Repeat(record)
+        }
+    }
+
+    fn unavailable(&self, error: &StoreError) -> Problem {
+        trace::store_failed("accept", error);
+        match error.kind() {
+            StoreErrorKind::Full => upload::full(self.engine),
+            _ => Problem::new(ProblemKind::Unavailable).retry_after(self.engine.retry_after()),
+        }
+    }
+
+    /// Makes an operation of the request.
+    fn begin<S, M, B, R>(
+        &self,
+        inner: S,
+        make: &M,
+        mut head: request::Parts,
+        received: Received,
+    ) -> Begun<R, S::Error>
+    where
+        S: Service<Request<B>, Response = Response<R>> + Send + 'static,
+        S::Error: Into<BoxError> + Send + 'static,
+        S::Future: Send + 'static,
+        M: MakeBody<B>,
+        B: Body<Data = Bytes> + Send + 'static,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let engine = self.engine;
+        let Received {
+            body,
+            place,
+            owner,
+            key,
+        } = received;
+        // With a key the record comes first, so that duplicates meet; otherwise only what outlasts the wait is kept.
+        let keep_first = self.hold.is_zero() || key.is_some();
+        let (version, record) = (head.version, self.record(&head, owner, key));
+        let live = Live::new(
+            record.id,
+            record.attempt,
+            engine,
+            record.revision,
+            record.created,
+        );
+        let task = Task::new(record.clone(), self.options.terms, Arc::new(live), place);
+        compact(&mut head);
+        self.face.dialect.take_out(&mut head.headers);
+        let (body, driver) = make.make(body).into_parts();
+        let work = Work {
+            inner,
+            request: Box::new(Request::from_parts(head, body)),
+            driver,
+        };
+        let (hold, reply) = match self.hold {
+            Duration::ZERO => (None, None),
+            at_most => {
+                let (hold, reply) = Hold::new(at_most);
+                (Some(hold), Some(reply))
+            }
+        };
+        let kept = if keep_first {
+            match runner::keep_and_spawn(task, hold, work) {
+                Err(kept) => Some(kept),
+                Ok(Kept::New(())) if reply.is_some() => None,
+                Ok(kept) => return Begun::Answered(self.kept(kept, &record)),
+            }
+        } else {
+            trace::spawn(runner::run(task, None, hold, work));
+            None
+        };
+        Begun::Waiting(Box::new(Waiting {
+            version,
+            record,
+            kept,
+            reply,
+        }))
+    }
+
+    /// Waits for what the client is to be told.
+    async fn answer<R, E>(&self, waiting: Box<Waiting<E>>) -> Result<Response<ResponseBody<R>>, E> {
+        let record = &waiting.record;
+        if let Some(kept) = waiting.kept {
+            // An error: the task was dropped with its runtime.
+            let lost = |_| Kept::Failed(StoreError::new(StoreErrorKind::Unavailable));
+            match kept.await.unwrap_or_else(lost) {
+                Kept::New(()) if waiting.reply.is_some() => {}
+                kept => return Ok(self.kept(kept, record)),
+            }
+        }
+        let Some(reply) = waiting.reply else {
+            return Ok(self.accepted(record));
+        };
+        match reply.await {
+            Ok(Reply::Accepted(record)) => Ok(self.accepted(&record)),
+            Ok(Reply::Response(captured)) => {
+                let body = ReplyBody::stored(&captured.stored, waiting.version);
+                let mut response = Response::new(ResponseBody::own(body));
+                if let Some(head) = captured.head {
+                    response = Response::from_parts(*head, response.into_body());
+                }
+                self.face
+                    .dialect
+                    .applied(self.opt_in, response.headers_mut());
+                vary_by_prefer(response.headers_mut());
+                Ok(response)
+            }
+            Ok(Reply::Error(error)) => Err(error),
+            Ok(Reply::Stopped(stop)) => Ok(self.stopped(stop.outcome())),
+            Err(_) => Ok(self.stopped(Stop::Interrupted.outcome())),
+        }
+    }
+
+    fn stopped<R>(&self, outcome: Outcome) -> Response<ResponseBody<R>> {
+        let problem = Problem::of_outcome(outcome);
+        let problem = problem.unwrap_or(Problem::new(ProblemKind::Lost));
+        own(self.face.dialect.problem(&problem))
+    }
+
+    fn record(
+        &self,
+        head: &request::Parts,
+        owner: Option<Owner>,
+        key: Option<KeyUse>,
+    ) -> Arc<Record> {
+        let target = target(head).into();
+        let face = self.face.name.clone();
+        let mut submission =
+            Submission::new(head.method.clone(), target, face, self.options.keep_for);
+        submission.owner = owner;
+        submission.key = key;
+        Arc::new(Record::new(
+            OperationId::random(),
+            submission,
+            self.engine.clock.wall(),
+        ))
+    }
+
+    fn accepted<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
+        self.accepted_as(record, self.engine.sighting(record).as_ref())
+    }
+
+    fn accepted_as<R>(
+        &self,
+        record: &Record,
+        sighting: Option<&Sighting>,
+    ) -> Response<ResponseBody<R>> {
+        let (face, opt_in) = (self.face, self.opt_in);
+        let response = self.engine.view(face, record, sighting, |view| {
+            face.dialect.accepted(view, opt_in)
+        });
+        response.map(|answer| {
+            ResponseBody::own(match answer {
+                Answer::Bytes(bytes) => ReplyBody::new(bytes),
+                Answer::Stored => ReplyBody::default(),
+            })
+        })
+    }
+
+    fn kept<R>(&self, kept: Kept, mine: &Record) -> Response<ResponseBody<R>> {
+        let refusal = match (kept, &mine.submission.key) {
+            (Kept::New(()), _) => return self.accepted_as(mine, None),
+            (Kept::Existing(record), Some(key)) => self.repeat(record, &key.fingerprint),
+            (Kept::Gone, _) => Problem::new(ProblemKind::Expired).into(),
+            (Kept::Failed(error), _) => self.unavailable(&error).into(),
+            // Ids are random: nothing that exists has this one.
+            (Kept::Existing(_), None) => upload::full(self.engine).into(),
+        };
+        self.refusal(refusal)
+    }
+
+    fn refusal<R>(&self, refusal: Refusal) -> Response<ResponseBody<R>> {
+        match refusal {
+            Refusal::Problem(problem) => own(self.face.dialect.problem(&problem)),
+            Refusal::Checked(response) => own(*response),
+            Refusal::Repeat(record) => match record.ending() {
+                // The first time it was answered at once: so it is again.
+                Some(ending) if ending.answered => self.answered_before(&record),
+                _ => self.accepted(&record),
+            },
+        }
+    }
+
+    fn answered_before<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
+        self.engine.view(self.face, record, None, |view| {
+            match (view.replay(), view.response()) {
+                (Some(head), Some(stored)) => {
+                    let body = ReplyBody::stored(stored, Version::HTTP_11);
+                    Response::from_parts(head, ResponseBody::own(body))
+                }
+                _ => {
+                    let outcome = view.ending().map(|ending| ending.outcome);
+                    let problem = outcome.and_then(Problem::of_outcome);
+                    own(self
+                        .face
+                        .dialect
+                        .problem(&problem.unwrap_or(Problem::new(ProblemKind::Lost))))
+                }
+            }
+        })
+    }
+}
+
+fn own<R>(response: Response<Bytes>) -> Response<ResponseBody<R>> {
+    response.map(|bytes| ResponseBody::own(ReplyBody::new(bytes)))
+}
+
+/// The target as the client sent it, before a router took a prefix away.
+fn target(head: &request::Parts) -> &str {
+    #[cfg(feature = "axum")]
+    let uri = head
+        .extensions
+        .get::<axum::extract::OriginalUri>()
+        .map_or(&head.uri, |uri| &uri.0);
+    #[cfg(not(feature = "axum"))]
+    let uri = &head.uri;
+    uri.path_and_query().map_or("", |path| path.as_str())
+}
+
+fn fingerprint(head: &request::Parts, body: &Bytes) -> Fingerprint {
+    let kind = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
+    Fingerprint::of(&head.method, target(head), kind.unwrap_or_default(), body)
+}

@@ -1,0 +1,246 @@
+//! Which requests are deferred.
+//!
+//! Two-valued, so that [`and`](Admit::and), [`or`](Admit::or) and [`not`](Admit::not) mean what they say; how long the
+//! answer may be held back is a separate thing.
+//!
+//! ```
+//! use tower_lro::{Operations, admit::{self, Admit}};
+//!
+//! let operations = Operations::builder().build()?;
+//! // For a whole application: what changes something, and what asks for it.
+//! let layer = operations.layer().when(admit::unsafe_methods().or(admit::asked()));
+//! # Ok::<_, tower_lro::BuildError>(())
+//! ```
+//!
+//! Never deferred, whatever is admitted: HEAD, CONNECT, OPTIONS, TRACE, upgrades, requests for event streams
+//! (`Accept: text/event-stream`), gRPC (`Content-Type: application/grpc*`), and what a layer of this crate further out
+//! has deferred already.
+
+use crate::{OperationHandle, dialect::Head, header::Prefer};
+use http::{Method, header};
+
+/// Decides, by its head, whether a request is deferred. Implemented for closures.
+pub trait Admit: Send + Sync + 'static {
+    /// Whether this one is.
+    fn admit(&self, head: Head<'_>) -> bool;
+
+    /// Whether the answer depends on `Prefer`, so that caches have to be told.
+    fn reads_prefer(&self) -> bool {
+        false
+    }
+
+    /// What both admit.
+    fn and<A: Admit>(self, other: A) -> And<Self, A>
+    where
+        Self: Sized,
+    {
+        And(self, other)
+    }
+
+    /// What either admits.
+    fn or<A: Admit>(self, other: A) -> Or<Self, A>
+    where
+        Self: Sized,
+    {
+        Or(self, other)
+    }
+
+    /// What this does not admit.
+    fn not(self) -> Not<Self>
+    where
+        Self: Sized,
+    {
+        Not(self)
+    }
+}
+
+impl<F: Fn(Head<'_>) -> bool + Send + Sync + 'static> Admit for F {
+    fn admit(&self, head: Head<'_>) -> bool {
+        self(head)
+    }
+}
+
+/// Everything. The default: the layer is mounted on what is slow.
+#[must_use]
+pub const fn always() -> Always {
+    Always(())
+}
+
+/// Methods that may change something (RFC 9110, section 9.2.1): all but GET, HEAD, OPTIONS, TRACE.
+#[must_use]
+pub const fn unsafe_methods() -> UnsafeMethods {
+    UnsafeMethods(())
+}
+
+/// Requests that ask for it: `Prefer: respond-async` (RFC 7240, section 4.1).
+#[must_use]
+pub const fn asked() -> Asked {
+    Asked(())
+}
+
+/// See [`always`].
+#[derive(Clone, Copy, Debug)]
+pub struct Always(());
+
+/// See [`unsafe_methods`].
+#[derive(Clone, Copy, Debug)]
+pub struct UnsafeMethods(());
+
+/// See [`asked`].
+#[derive(Clone, Copy, Debug)]
+pub struct Asked(());
+
+/// See [`Admit::and`].
+#[derive(Clone, Copy, Debug)]
+pub struct And<A, B>(A, B);
+
+/// See [`Admit::or`].
+#[derive(Clone, Copy, Debug)]
+pub struct Or<A, B>(A, B);
+
+/// See [`Admit::not`].
+#[derive(Clone, Copy, Debug)]
+pub struct Not<A>(A);
+
+impl Admit for Always {
+    fn admit(&self, _: Head<'_>) -> bool {
+        true
+    }
+}
+
+impl Admit for UnsafeMethods {
+    fn admit(&self, head: Head<'_>) -> bool {
+        !head.method.is_safe()
+    }
+}
+
+impl Admit for Asked {
+    fn admit(&self, head: Head<'_>) -> bool {
+        Prefer::parse(head.headers).respond_async
+    }
+
+    fn reads_prefer(&self) -> bool {
+        true
+    }
+}
+
+impl<A: Admit, B: Admit> Admit for And<A, B> {
+    fn admit(&self, head: Head<'_>) -> bool {
+        self.0.admit(head) && self.1.admit(head)
+    }
+
+    fn reads_prefer(&self) -> bool {
+        self.0.reads_prefer() || self.1.reads_prefer()
+    }
+}
+
+impl<A: Admit, B: Admit> Admit for Or<A, B> {
+    fn admit(&self, head: Head<'_>) -> bool {
+        self.0.admit(head) || self.1.admit(head)
+    }
+
+    fn reads_prefer(&self) -> bool {
+        self.0.reads_prefer() || self.1.reads_prefer()
+    }
+}
+
+impl<A: Admit> Admit for Not<A> {
+    fn admit(&self, head: Head<'_>) -> bool {
+        !self.0.admit(head)
+    }
+
+    fn reads_prefer(&self) -> bool {
+        self.0.reads_prefer()
+    }
+}
+
+/// Whether a request can be deferred at all.
+pub(super) fn deferrable(head: Head<'_>) -> bool {
+    let value = |name| {
+        head.headers
+            .get(name)
+            .map(http::HeaderValue::as_bytes)
+            .unwrap_or_default()
+    };
+    !matches!(
+        *head.method,
+        Method::HEAD | Method::CONNECT | Method::OPTIONS | Method::TRACE
+    ) && !head.headers.contains_key(header::UPGRADE)
+        && !starts_with(value(header::CONTENT_TYPE), b"application/grpc")
+        && !head
+            .headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .any(|value| is_event_stream(value.as_bytes()))
+        && head.extensions.get::<OperationHandle>().is_none()
+        && head.uri.path() != "*"
+}
+
+fn is_event_stream(accept: &[u8]) -> bool {
+    accept.split(|byte| *byte == b',').any(|range| {
+        let kind = range.split(|byte| *byte == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
+fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
+    value
+        .get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn head(method: &str, field: Option<(&str, &str)>) -> Request<()> {
+        let mut request = Request::builder().method(method).uri("/x");
+        if let Some((name, value)) = field {
+            request = request.header(name, value);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_deferred_never_is() {
+        for method in ["HEAD", "CONNECT", "OPTIONS", "TRACE"] {
+            assert!(!deferrable(Head::of(&head(method, None))), "{method}");
+        }
+        for field in [
+            ("upgrade", "websocket"),
+            ("accept", "text/html, Text/Event-Stream;q=0.5"),
+            ("content-type", "application/grpc"),
+            ("content-type", "Application/gRPC-web+proto"),
+        ] {
+            assert!(
+                !deferrable(Head::of(&head("POST", Some(field)))),
+                "{field:?}"
+            );
+        }
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "QUERY", "REPORT"] {
+            assert!(deferrable(Head::of(&head(
+                method,
+                Some(("accept", "text/event-stream-x"))
+            ))));
+        }
+    }
+
+    #[test]
+    fn combinations_mean_what_they_say() {
+        let (get, post) = (head("GET", None), head("POST", None));
+        let asking = head("GET", Some(("prefer", "respond-async")));
+        let both = unsafe_methods().or(asked());
+        assert!(
+            !both.admit(Head::of(&get))
+                && both.admit(Head::of(&post))
+                && both.admit(Head::of(&asking))
+        );
+        assert!(both.reads_prefer() && !unsafe_methods().reads_prefer());
+        let neither = unsafe_methods().or(asked()).not();
+        assert!(neither.admit(Head::of(&get)) && neither.reads_prefer());
+        let path = |head: Head<'_>| head.uri.path() == "/x";
+        assert!(always().and(path).admit(Head::of(&get)));
+        assert!(!always().and(path).not().admit(Head::of(&get)));
+    }
+}

@@ -1,0 +1,89 @@
+use super::ResponseBody;
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use pin_project_lite::pin_project;
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tower::util::Oneshot;
+use tower_service::Service;
+
+pin_project! {
+    /// Response future of [`Defer`](crate::Defer).
+    pub struct ResponseFuture<S: Service<Request<B>>, B, R> {
+        #[pin]
+        kind: Kind<S, B, R>,
+    }
+}
+
+type Deferred<R, E> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody<R>>, E>> + Send>>;
+
+pin_project! {
+    #[project = KindProj]
+    enum Kind<S: Service<Request<B>>, B, R> {
+        Passed { #[pin] future: Oneshot<S, Request<B>>, vary: bool },
+        Deferred { future: Deferred<R, S::Error> },
+    }
+}
+
+impl<S: Service<Request<B>>, B, R> ResponseFuture<S, B, R> {
+    pub(super) fn passed(future: Oneshot<S, Request<B>>, vary: bool) -> Self {
+        Self {
+            kind: Kind::Passed { future, vary },
+        }
+    }
+
+    pub(super) fn deferred(
+        future: impl Future<Output = Result<Response<ResponseBody<R>>, S::Error>> + Send + 'static,
+    ) -> Self {
+        Self {
+            kind: Kind::Deferred {
+                future: Box::pin(future),
+            },
+        }
+    }
+}
+
+impl<S, B, R> Future for ResponseFuture<S, B, R>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Output = Result<Response<ResponseBody<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().kind.project() {
+            KindProj::Deferred { future } => future.as_mut().poll(cx),
+            KindProj::Passed { future, vary } => future.poll(cx).map_ok(|mut response| {
+                if *vary {
+                    vary_by_prefer(response.headers_mut());
+                }
+                response.map(ResponseBody::inner)
+            }),
+        }
+    }
+}
+
+/// Tells caches that `Prefer` decides, whether or not this request had it (RFC 7240, section 2).
+pub(super) fn vary_by_prefer(headers: &mut HeaderMap) {
+    let told = headers.get_all(header::VARY).iter().any(|value| {
+        let mut names = value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii);
+        names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"prefer"))
+    });
+    if !told {
+        headers.append(header::VARY, const { HeaderValue::from_static("prefer") });
+    }
+}
+
+impl<S: Service<Request<B>>, B, R> fmt::Debug for ResponseFuture<S, B, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::Passed { .. } => "ResponseFuture::Passed",
+            Kind::Deferred { .. } => "ResponseFuture::Deferred",
+        })
+    }
+}

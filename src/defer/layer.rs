@@ -1,0 +1,263 @@
+use super::{
+    Defer,
+    admit::{self, Admit},
+    rebuild::{Buffered, Rebuild, Rebuilt},
+};
+use crate::{
+    dialect::Head,
+    operations::{Limits, Operations},
+    runner::Terms,
+    status::Wrapped,
+};
+use bytes::Bytes;
+use http::{Request, Response};
+use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use tower_layer::Layer;
+
+/// Defers what reaches it. Made by [`Operations::layer`].
+///
+/// Options begin with what [`Limits`] say and hold for this layer only.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_lro::Operations;
+///
+/// let operations = Operations::builder().build()?;
+/// let layer = operations
+///     .layer()
+///     .wait(Duration::from_millis(500)) // quick ones are answered at once
+///     .run_time(Duration::from_secs(4 * 60 * 60))
+///     .keep_for(Duration::from_secs(60 * 60));
+/// # Ok::<_, tower_lro::BuildError>(())
+/// ```
+#[must_use]
+#[derive(Clone)]
+pub struct DeferLayer<M = ByTrait> {
+    operations: Operations,
+    options: Arc<Options>,
+    make: M,
+}
+
+#[derive(Clone)]
+pub(crate) struct Options {
+    pub(crate) admit: Arc<dyn Admit>,
+    pub(crate) wait: Duration,
+    pub(crate) key: Option<KeyRule>,
+    pub(crate) strict_keys: bool,
+    pub(crate) check: Option<Check>,
+    pub(crate) request_body: u64,
+    pub(crate) keep_for: Duration,
+    pub(crate) terms: Terms,
+}
+
+pub(crate) type KeyRule = Arc<dyn Fn(Head<'_>) -> Option<Cow<'static, str>> + Send + Sync>;
+pub(crate) type Check = Arc<
+    dyn Fn(Request<Bytes>) -> Pin<Box<dyn Future<Output = Result<(), Response<Bytes>>> + Send>>
+        + Send
+        + Sync,
+>;
+
+impl DeferLayer {
+    pub(crate) fn new(operations: Operations) -> Self {
+        let limits: &Limits = &operations.engine.limits;
+        let options = Options {
+            admit: Arc::new(admit::always()),
+            wait: Duration::ZERO,
+            key: None,
+            strict_keys: false,
+            check: None,
+            request_body: limits.request_body,
+            keep_for: limits.keep_for,
+            terms: Terms {
+                start_within: limits.start_within,
+                run_time: limits.run_time,
+                cancel_grace: limits.cancel_grace,
+                response_body: limits.response_body,
+            },
+        };
+        Self {
+            operations,
+            options: Arc::new(options),
+            make: ByTrait(()),
+        }
+    }
+}
+
+impl<M> DeferLayer<M> {
+    fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(Arc::make_mut(&mut self.options));
+        self
+    }
+
+    /// Which requests are deferred; others pass. Default: all. See [`admit`].
+    pub fn when(self, admit: impl Admit) -> Self {
+        self.with(|options| options.admit = Arc::new(admit))
+    }
+
+    /// Holds answers back so long, in the hope that the operation ends, when the client does not ask for another wait.
+    /// Default 0; never more than [`Limits::wait`].
+    ///
+    /// What ends in time, its body included, is answered as without the layer, and nothing is stored (with an
+    /// idempotency key it is). While the client waits nothing else may know of the operation; if it goes away, the work
+    /// is dropped, as a server without the layer would. After this time the operation is stored and answered 202.
+    pub fn wait(self, at_most: Duration) -> Self {
+        self.with(|options| options.wait = at_most)
+    }
+
+    /// Where the idempotency key of a request comes from. Default: the field `Idempotency-Key`. Keys count for an owner
+    /// ([`Builder::owner`](crate::Builder::owner)), or not at all unless they are
+    /// [shared](crate::Builder::shared_keys).
+    pub fn key<K>(self, key: impl Fn(Head<'_>) -> Option<K> + Send + Sync + 'static) -> Self
+    where
+        K: Into<Cow<'static, str>>,
+    {
+        self.with(|options| options.key = Some(Arc::new(move |head| key(head).map(Into::into))))
+    }
+
+    /// Answers 409 `key-in-use` to a repeated idempotency key until the operation has ended, as
+    /// draft-ietf-httpapi-idempotency-key-header has it. Default: the same 202 again, which draws the client's attention
+    /// to the operation that there is.
+    pub fn strict_keys(self) -> Self {
+        self.with(|options| options.strict_keys = true)
+    }
+
+    /// Refuses bad requests before they are accepted: what `check` answers with `Err` is sent at once, and nothing is
+    /// stored or run. It gets a copy of the head, and the body.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{Request, Response, StatusCode};
+    /// use tower_lro::Operations;
+    ///
+    /// async fn is_json(request: Request<Bytes>) -> Result<(), Response<Bytes>> {
+    ///     serde_json::from_slice::<serde_json::Value>(request.body()).map(drop).map_err(|error| {
+    ///         let mut refusal = Response::new(error.to_string().into());
+    ///         *refusal.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    ///         refusal
+    ///     })
+    /// }
+    ///
+    /// let layer = Operations::builder().build()?.layer().check(is_json);
+    /// # Ok::<_, tower_lro::BuildError>(())
+    /// ```
+    pub fn check<C, F>(self, check: C) -> Self
+    where
+        C: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), Response<Bytes>>> + Send + 'static,
+    {
+        self.with(|options| options.check = Some(Arc::new(move |request| Box::pin(check(request)))))
+    }
+
+    /// Bytes of one request body. Default [`Limits::request_body`].
+    pub fn request_body(self, bytes: u64) -> Self {
+        self.with(|options| options.request_body = bytes)
+    }
+
+    /// Bytes of one response body. Default [`Limits::response_body`].
+    pub fn response_body(self, bytes: u64) -> Self {
+        self.with(|options| options.terms.response_body = bytes)
+    }
+
+    /// Time that an operation may run. Default [`Limits::run_time`].
+    pub fn run_time(self, at_most: Duration) -> Self {
+        self.with(|options| options.terms.run_time = at_most)
+    }
+
+    /// Time that an operation is kept after its end. Default [`Limits::keep_for`].
+    pub fn keep_for(self, time: Duration) -> Self {
+        self.with(|options| options.keep_for = time)
+    }
+
+    /// Makes request bodies with a function instead of [`Rebuild`]: for types of other crates, for which nobody else
+    /// may implement it.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body_util::{Either, Full};
+    /// use tower_lro::{Operations, defer::rebuild::{Buffered, Rebuilt}};
+    ///
+    /// type Foreign = Either<Full<Bytes>, Full<Bytes>>;
+    ///
+    /// let layer = Operations::builder().build()?.layer().rebuild_with(|read: Buffered| {
+    ///     Rebuilt::ready(Foreign::Left(Full::new(read.into_parts().0)))
+    /// });
+    /// # Ok::<_, tower_lro::BuildError>(())
+    /// ```
+    pub fn rebuild_with<F, B>(self, make: F) -> DeferLayer<WithFunction<F>>
+    where
+        F: Fn(Buffered) -> Rebuilt<B> + Clone + Send + 'static,
+    {
+        DeferLayer {
+            operations: self.operations,
+            options: self.options,
+            make: WithFunction(make),
+        }
+    }
+
+    /// One service that answers under the mount and defers the rest with these options.
+    pub fn wrap<S>(self, inner: S) -> Wrapped<S, M>
+    where
+        M: Clone,
+    {
+        let status = self.operations.status_service();
+        Wrapped::new(status, self.layer(inner))
+    }
+}
+
+impl<S, M: Clone> Layer<S> for DeferLayer<M> {
+    type Service = Defer<S, M>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Defer::new(
+            inner,
+            self.operations.clone(),
+            self.options.clone(),
+            self.make.clone(),
+        )
+    }
+}
+
+impl<M> fmt::Debug for DeferLayer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeferLayer")
+            .field("operations", &self.operations)
+            .field("wait", &self.options.wait)
+            .field("terms", &self.options.terms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a layer makes request bodies again.
+pub trait MakeBody<B>: Clone + Send + 'static {
+    /// Makes one.
+    fn make(&self, from: Buffered) -> Rebuilt<B>;
+}
+
+/// By [`Rebuild`]: the default.
+#[derive(Clone, Copy, Debug)]
+pub struct ByTrait(());
+
+/// By a function: see [`DeferLayer::rebuild_with`].
+#[derive(Clone, Copy)]
+pub struct WithFunction<F>(F);
+
+impl<B: Rebuild> MakeBody<B> for ByTrait {
+    fn make(&self, from: Buffered) -> Rebuilt<B> {
+        B::rebuild(from)
+    }
+}
+
+impl<B, F> MakeBody<B> for WithFunction<F>
+where
+    F: Fn(Buffered) -> Rebuilt<B> + Clone + Send + 'static,
+{
+    fn make(&self, from: Buffered) -> Rebuilt<B> {
+        (self.0)(from)
+    }
+}
+
+impl<F> fmt::Debug for WithFunction<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WithFunction")
+    }
+}

@@ -1,0 +1,111 @@
+use super::View;
+use crate::{
+    json,
+    problem::Problem,
+    record::{Revision, Timestamp},
+};
+use http::HeaderValue;
+use std::io::Write;
+
+/// Content type of the status document.
+pub const STATUS_DOCUMENT: &str = "application/json";
+
+/// Writes the status document of the default dialect: one shape for every state, absent members omitted, times in
+/// RFC 3339 and UTC.
+///
+/// ```json
+/// {"id":"…","status":"accepted|running|succeeded|failed|cancelled","created":"…","started":"…","updated":"…",
+///  "ended":"…","expires":"…","attempt":1,"progress":{"fraction":0.4,"message":"…"},"metadata":…,
+///  "request":{"method":"POST","target":"/reports?x=1"},"resource":"/reports/7",
+///  "result":{"status":201,"type":"application/json","length":123},"problem":{…},
+///  "links":{"monitor":"…","status":"…","result":"…"}}
+/// ```
+pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
+    let record = view.record();
+    out.extend_from_slice(b"{\"id\":\"");
+    out.extend_from_slice(view.links().id());
+    out.extend_from_slice(b"\",\"status\":\"");
+    out.extend_from_slice(view.phase().as_str().as_bytes());
+    out.push(b'"');
+    time(out, ",\"created\":", Some(record.created));
+    time(out, ",\"started\":", view.started());
+    time(out, ",\"updated\":", Some(view.updated()));
+    time(out, ",\"ended\":", view.ending().map(|ending| ending.at));
+    time(out, ",\"expires\":", record.expires);
+    out.extend_from_slice(b",\"attempt\":");
+    json::number(out, record.attempt.into());
+    if let Some(report) = view.report() {
+        if report.fraction.is_some() || report.message.is_some() {
+            out.extend_from_slice(b",\"progress\":{");
+            if let Some(fraction) = report.fraction {
+                // Writing to a `Vec` can't fail.
+                let _ = write!(out, "\"fraction\":{fraction}");
+            }
+            if let Some(message) = &report.message {
+                let comma = if report.fraction.is_some() { "," } else { "" };
+                out.extend_from_slice(comma.as_bytes());
+                out.extend_from_slice(b"\"message\":");
+                json::string(out, message);
+            }
+            out.push(b'}');
+        }
+        if let Some(metadata) = &report.metadata {
+            out.extend_from_slice(b",\"metadata\":");
+            out.extend_from_slice(metadata.get().as_bytes());
+        }
+    }
+    out.extend_from_slice(b",\"request\":{\"method\":");
+    json::string(out, record.submission.method.as_str());
+    out.extend_from_slice(b",\"target\":");
+    json::string(out, &record.submission.target);
+    out.push(b'}');
+    if let Some(resource) = view.report().and_then(|report| report.resource.as_ref()) {
+        out.extend_from_slice(b",\"resource\":");
+        json::string(out, resource);
+    }
+    if let Some(response) = view.response() {
+        out.extend_from_slice(b",\"result\":{\"status\":");
+        out.extend_from_slice(response.status().as_str().as_bytes());
+        let kind = response
+            .fields()
+            .find(|(name, _)| name == http::header::CONTENT_TYPE);
+        if let Some(kind) = kind.as_ref().and_then(|(_, value)| value.to_str().ok()) {
+            out.extend_from_slice(b",\"type\":");
+            json::string(out, kind);
+        }
+        out.extend_from_slice(b",\"length\":");
+        json::number(out, response.body_len() as u64);
+        out.push(b'}');
+    }
+    let failure = view.ending().and_then(|ending| match ending.outcome {
+        crate::record::Outcome::Failed(_) => Problem::of_outcome(ending.outcome),
+        _ => None,
+    });
+    if let Some(problem) = failure {
+        out.extend_from_slice(b",\"problem\":");
+        problem.write_json(out);
+    }
+    out.extend_from_slice(b",\"links\":{\"monitor\":\"");
+    view.links().write(out, "");
+    out.extend_from_slice(b"\",\"status\":\"");
+    view.links().write(out, "/status");
+    out.extend_from_slice(b"\",\"result\":\"");
+    view.links().write(out, "/result");
+    out.extend_from_slice(b"\"}}");
+}
+
+fn time(out: &mut Vec<u8>, name: &str, time: Option<Timestamp>) {
+    if let Some(time) = time {
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'"');
+        time.write(out);
+        out.push(b'"');
+    }
+}
+
+/// The entity tag of a status document. Strong: two documents of one operation with one revision are the same to the
+/// byte.
+#[must_use]
+pub fn entity_tag(revision: Revision) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{}\"", revision.0)).expect("digits in quotes")
+}

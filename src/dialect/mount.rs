@@ -1,0 +1,214 @@
+use crate::record::{ID_LEN, OperationId};
+use http::Uri;
+use std::fmt;
+
+/// Where a dialect is served: a path prefix, and the base URL before it where clients are told absolute URLs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Base URL, if any, and path.
+    url: Box<str>,
+    path_at: usize,
+}
+
+impl Mount {
+    /// Checks and joins both.
+    pub(crate) fn new(path: &str, base: Option<&str>) -> Result<Self, (&'static str, String)> {
+        check_path(path).map_err(|why| ("mount", format!("`{path}` {why}")))?;
+        let base = base
+            .map(str::trim_end)
+            .unwrap_or_default()
+            .trim_end_matches('/');
+        check_base(base).map_err(|why| ("base_url", format!("`{base}` {why}")))?;
+        Ok(Self {
+            url: format!("{base}{path}").into(),
+            path_at: base.len(),
+        })
+    }
+
+    /// The path prefix: `/operations`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.url[self.path_at..]
+    }
+
+    /// The prefix of every URL given to clients: the path, behind the base URL if there is one.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl fmt::Debug for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+fn check_path(path: &str) -> Result<(), &'static str> {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte);
+    if !path.starts_with('/') {
+        Err("does not begin with a slash")
+    } else if path.ends_with('/') {
+        Err("ends with a slash, or is the root, where every request would be a poll")
+    } else if path.contains("//") || path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        Err("has an empty or a dot segment")
+    } else if !path.bytes().all(valid) {
+        Err("has a character that no path has (a mount is literal: it takes no parameters)")
+    } else {
+        Ok(())
+    }
+}
+
+fn check_base(base: &str) -> Result<(), &'static str> {
+    if base.is_empty() {
+        return Ok(());
+    }
+    if base.contains('#') {
+        return Err("must not hold a fragment");
+    }
+    let uri: Uri = base.parse().map_err(|_| "is no URL")?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
+            Err("must not hold credentials")
+        }
+        (Some("http" | "https"), Some(_)) if uri.query().is_some() => Err("must not hold a query"),
+        (Some("http" | "https"), Some(_)) => Ok(()),
+        _ => Err("is no absolute http or https URL"),
+    }
+}
+
+/// A mount, seen from where a request has arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    mount: &'a Mount,
+    nested: bool,
+}
+
+impl<'a> Route<'a> {
+    /// `nested`: a router may have taken the prefix away.
+    #[must_use]
+    pub const fn new(mount: &'a Mount, nested: bool) -> Self {
+        Self { mount, nested }
+    }
+
+    /// The mount.
+    #[must_use]
+    pub const fn mount(self) -> &'a Mount {
+        self.mount
+    }
+
+    /// What of the path lies below the mount: empty, or beginning with a slash. `None` if the path is not below it.
+    ///
+    /// Matches whole segments of the raw path: `%6fperations` is not `operations`.
+    #[must_use]
+    pub fn tail(self, uri: &Uri) -> Option<&str> {
+        let path = uri.path();
+        match path.strip_prefix(self.mount.path()) {
+            Some(tail) if tail.is_empty() || tail.starts_with('/') => Some(tail),
+            _ if self.nested && path.starts_with('/') => Some(path),
+            _ => None,
+        }
+    }
+}
+
+/// The addresses of one operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Links<'a> {
+    mount: &'a Mount,
+    /// Written four times for a status document, so encoded once.
+    id: [u8; ID_LEN],
+}
+
+impl<'a> Links<'a> {
+    /// The addresses under `mount`.
+    #[must_use]
+    pub fn new(mount: &'a Mount, id: OperationId) -> Self {
+        let mut text = [0; ID_LEN];
+        id.encode(&mut text);
+        Self { mount, id: text }
+    }
+
+    /// The operation's name.
+    pub(crate) fn id(&self) -> &[u8] {
+        &self.id
+    }
+
+    /// The mount.
+    #[must_use]
+    pub const fn mount(self) -> &'a Mount {
+        self.mount
+    }
+
+    /// Appends the URL of the operation and `suffix`.
+    pub fn write(self, out: &mut Vec<u8>, suffix: &str) {
+        let url = self.mount.url();
+        out.reserve(url.len() + 1 + ID_LEN + suffix.len());
+        out.extend_from_slice(url.as_bytes());
+        out.push(b'/');
+        out.extend_from_slice(&self.id);
+        out.extend_from_slice(suffix.as_bytes());
+    }
+
+    /// The URL of the operation and `suffix`, as a header value.
+    #[must_use]
+    pub fn header(self, suffix: &str) -> http::HeaderValue {
+        let mut url = Vec::new();
+        self.write(&mut url, suffix);
+        http::HeaderValue::from_maybe_shared(bytes::Bytes::from(url))
+            .expect("mounts are checked to be visible ASCII")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_match_on_segment_boundaries() {
+        let mount = Mount::new("/a/ops", None).unwrap();
+        let tail = |nested, path: &str| {
+            Route::new(&mount, nested)
+                .tail(&path.parse().unwrap())
+                .map(str::to_owned)
+        };
+        assert_eq!(tail(false, "/a/ops"), Some(String::new()));
+        assert_eq!(tail(false, "/a/ops/x?y=1"), Some("/x".into()));
+        assert_eq!(tail(false, "http://h/a/ops/x"), Some("/x".into()));
+        assert_eq!(tail(false, "/a/opsx"), None);
+        assert_eq!(tail(false, "/a/%6fps/x"), None);
+        assert_eq!(tail(false, "*"), None);
+        assert_eq!(tail(true, "/x"), Some("/x".into()));
+        assert_eq!(tail(true, "/a/ops/x"), Some("/x".into()));
+        assert_eq!(tail(true, "*"), None);
+    }
+
+    #[test]
+    fn mounts_and_bases_that_cannot_be_are_refused_by_name() {
+        for path in [
+            "", "/", "ops", "/ops/", "/a//b", "/a/../b", "/{id}", "/a b", "/a?b", "/ä",
+        ] {
+            assert_eq!(Mount::new(path, None).unwrap_err().0, "mount", "{path}");
+        }
+        for base in [
+            "example.com",
+            "/x",
+            "ftp://h",
+            "http://",
+            "http://u:p@h",
+            "https://h/?q",
+            "https://h/#f",
+        ] {
+            let error = Mount::new("/ops", Some(base));
+            assert_eq!(error.map_err(|error| error.0), Err("base_url"), "{base}");
+        }
+    }
+
+    #[test]
+    fn urls_are_base_mount_and_id() {
+        let id = OperationId::random();
+        let mount = Mount::new("/ops", Some("https://example.com/api/")).unwrap();
+        let url = Links::new(&mount, id).header("/status");
+        assert_eq!(url, format!("https://example.com/api/ops/{id}/status"));
+        assert_eq!(mount.path(), "/ops");
+    }
+}

@@ -1,0 +1,374 @@
+use super::{
+    Address, Answer, Ask, Dialect, Head, ListAsk, OptIn, Route, STATUS_DOCUMENT, View, entity_tag,
+    status_document,
+};
+use crate::{
+    header::{PREFERENCE_APPLIED, Prefer, applied, remove_preferences, retry_after},
+    json,
+    problem::{Problem, ProblemKind},
+    record::Phase,
+    store::{Cursor, StateSet},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use std::{num::NonZeroU16, sync::LazyLock};
+
+/// On answers that show how an operation ended, and on nothing else: `succeeded`, `failed` or `cancelled`. It tells a
+/// stored 202, 303, 404 or 503 from the monitor's own.
+pub const OPERATION_OUTCOME: HeaderName = HeaderName::from_static("operation-outcome");
+
+/// The default dialect: RFC 9110's status monitor with RFC 7240's preferences and RFC 9457's problems.
+///
+/// | request | pending | ended |
+/// | --- | --- | --- |
+/// | initiating | 202, `Location`, `Retry-After`, status document | |
+/// | `GET` monitor | 202, the same | the stored response, or the problem that the operation ended in |
+/// | `GET …/status` | 200, status document, `ETag` | the same |
+/// | `GET …/result` | 404 `result-not-ready` | as the monitor |
+/// | `DELETE` monitor | 200, status document of what is now cancelled | 200, status document, unchanged |
+/// | `DELETE …/result` | 409 `result-not-ready` | 204, forgotten |
+///
+/// `Prefer: wait=n` holds the answer back: on the initiating request and on the monitor until the operation ends, on
+/// `…/status` with `If-None-Match` until it changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rfc {
+    style: Style,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Style {
+    #[default]
+    Replay,
+    SeeOther,
+    SeeOtherFromOk,
+}
+
+impl Rfc {
+    /// The monitor replays the response: what every client of RFC 9110 can follow.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            style: Style::Replay,
+        }
+    }
+
+    /// The monitor answers 303 to `…/result` instead of replaying a response.
+    #[must_use]
+    pub const fn see_other() -> Self {
+        Self {
+            style: Style::SeeOther,
+        }
+    }
+
+    /// As [`see_other`](Self::see_other), and while pending 200 with an `ETag` instead of 202: for clients that take the
+    /// monitor for a resource of its own.
+    #[must_use]
+    pub const fn see_other_from_ok() -> Self {
+        Self {
+            style: Style::SeeOtherFromOk,
+        }
+    }
+}
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const VARY_PREFER: HeaderValue = HeaderValue::from_static("prefer");
+const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
+
+const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
+const READ_ONLY: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];
+
+impl Dialect for Rfc {
+    fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
+        let tail = route.tail(head.uri)?;
+        if tail.is_empty() || tail == "/" {
+            return Some(match read_only(head.method) {
+                Ok(()) => list(head.uri.query().unwrap_or_default()),
+                Err(other) => other,
+            });
+        }
+        let unknown = Some(Address::Problem(Problem::new(ProblemKind::Unknown)));
+        let (id, rest) = match tail[1..].split_once('/') {
+            Some((id, rest)) => (id, Some(rest)),
+            None => (&tail[1..], None),
+        };
+        let Ok(id) = id.parse() else { return unknown };
+        let (read, delete, methods) = match rest {
+            None => (Ask::Monitor, Some(Ask::Cancel), MONITOR),
+            Some("status") => (Ask::Status, None, READ_ONLY),
+            Some("result") => (Ask::Result, Some(Ask::Forget), MONITOR),
+            Some(_) => return unknown,
+        };
+        Some(match (head.method, delete) {
+            (&Method::GET | &Method::HEAD, _) => Address::Operation(id, read),
+            (&Method::DELETE, Some(ask)) => Address::Operation(id, ask),
+            (&Method::OPTIONS, _) => Address::Options(methods),
+            _ => Address::Problem(Problem::new(ProblemKind::Method).allow(methods)),
+        })
+    }
+
+    fn opt_in(&self, head: Head<'_>) -> OptIn {
+        let Prefer {
+            respond_async,
+            wait,
+        } = Prefer::parse(head.headers);
+        OptIn {
+            asked: respond_async,
+            wait,
+        }
+    }
+
+    fn take_out(&self, headers: &mut HeaderMap) {
+        remove_preferences(headers, &["respond-async", "wait"]);
+    }
+
+    fn applied(&self, opt_in: OptIn, headers: &mut HeaderMap) {
+        let prefer = Prefer {
+            respond_async: opt_in.asked,
+            wait: opt_in.wait,
+        };
+        if let Some(value) = applied(prefer) {
+            headers.insert(PREFERENCE_APPLIED, value);
+        }
+    }
+
+    fn accepted(&self, view: &View<'_>, opt_in: OptIn) -> Response<Answer> {
+        let mut response = pending(view, StatusCode::ACCEPTED);
+        self.applied(opt_in, response.headers_mut());
+        response
+    }
+
+    fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
+        match (ask, view.phase()) {
+            (Ask::Monitor, Phase::Accepted | Phase::Running) => match self.style {
+                Style::Replay | Style::SeeOther => pending(view, StatusCode::ACCEPTED),
+                Style::SeeOtherFromOk => {
+                    let mut response = pending(view, StatusCode::OK);
+                    response
+                        .headers_mut()
+                        .insert(header::ETAG, entity_tag(view.revision()));
+                    response
+                }
+            },
+            (Ask::Monitor, Phase::Ended(_)) => match self.style {
+                Style::SeeOther | Style::SeeOtherFromOk if view.response().is_some() => {
+                    see_other(view)
+                }
+                _ => ended(view),
+            },
+            (Ask::Result, Phase::Ended(_)) => ended(view),
+            (Ask::Result, _) => not_ready(view, StatusCode::NOT_FOUND),
+            (Ask::Status, _) => {
+                let mut response = document(view);
+                response
+                    .headers_mut()
+                    .insert(header::ETAG, entity_tag(view.revision()));
+                response.headers_mut().insert(header::VARY, VARY_PREFER);
+                if !view.phase().is_ended() {
+                    response
+                        .headers_mut()
+                        .insert(header::RETRY_AFTER, retry_after(view.retry_after()));
+                }
+                response
+            }
+            (Ask::Cancel, _) => document(view),
+            (Ask::Forget, Phase::Ended(_)) => {
+                let mut response = Response::new(Answer::Bytes(Bytes::new()));
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+                    .headers_mut()
+                    .insert(header::CACHE_CONTROL, NO_STORE);
+                response
+            }
+            (Ask::Forget, _) => not_ready(view, StatusCode::CONFLICT),
+        }
+    }
+
+    fn listed(
+        &self,
+        page: &[View<'_>],
+        list: &ListAsk,
+        next: Option<Cursor>,
+        route: Route<'_>,
+    ) -> Response<Bytes> {
+        let mut body = b"{\"operations\":[".to_vec();
+        for (at, view) in page.iter().enumerate() {
+            if at > 0 {
+                body.push(b',');
+            }
+            status_document(view, &mut body);
+        }
+        body.push(b']');
+        let mut response = Response::new(());
+        if let Some(Cursor(after)) = next {
+            let url = format!(
+                "{}?after={after}&limit={}{}",
+                route.mount().url(),
+                list.limit,
+                states(list)
+            );
+            body.extend_from_slice(b",\"next\":");
+            json::string(&mut body, &url);
+            if let Ok(link) = HeaderValue::try_from(format!("<{url}>; rel=\"next\"")) {
+                response.headers_mut().insert(header::LINK, link);
+            }
+        }
+        body.push(b'}');
+        response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, NO_STORE);
+        response.map(|()| body.into())
+    }
+
+    fn header_names(&self) -> &'static [HeaderName] {
+        static NAMES: [HeaderName; 7] = [
+            header::LOCATION,
+            header::RETRY_AFTER,
+            header::ETAG,
+            header::LINK,
+            header::ALLOW,
+            OPERATION_OUTCOME,
+            PREFERENCE_APPLIED,
+        ];
+        &NAMES
+    }
+}
+
+/// Head of a pending answer but for its values: cloning costs less than inserting one by one.
+static PENDING: LazyLock<HeaderMap> = LazyLock::new(|| {
+    HeaderMap::from_iter([
+        (header::CONTENT_TYPE, JSON),
+        (header::LOCATION, HeaderValue::from_static("")),
+        (header::RETRY_AFTER, HeaderValue::from_static("")),
+        (header::CACHE_CONTROL, NO_STORE),
+        (header::VARY, VARY_PREFER),
+    ])
+});
+
+fn pending(view: &View<'_>, status: StatusCode) -> Response<Answer> {
+    let body = json::written(|out| status_document(view, out));
+    let mut response = Response::new(Answer::Bytes(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.clone_from(&PENDING);
+    headers.insert(header::LOCATION, view.links().header(""));
+    headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
+    response
+}
+
+fn document(view: &View<'_>) -> Response<Answer> {
+    let body = json::written(|out| status_document(view, out));
+    let mut response = Response::new(Answer::Bytes(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, NO_STORE);
+    response
+}
+
+fn see_other(view: &View<'_>) -> Response<Answer> {
+    let mut response = document(view);
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response
+        .headers_mut()
+        .insert(header::LOCATION, view.links().header("/result"));
+    mark(view, response.headers_mut());
+    response
+}
+
+/// The stored response as the replay table has it, or the problem that stands for it.
+fn ended(view: &View<'_>) -> Response<Answer> {
+    let mut response = match (view.replay(), view.ending()) {
+        (Some(head), _) => Response::from_parts(head, Answer::Stored),
+        (None, Some(ending)) => {
+            let problem = Problem::of_outcome(ending.outcome);
+            let problem = problem.unwrap_or_else(|| Problem::new(ProblemKind::Lost));
+            problem.to_response().map(Answer::Bytes)
+        }
+        (None, None) => return not_ready(view, StatusCode::NOT_FOUND),
+    };
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, NO_STORE);
+    mark(view, response.headers_mut());
+    response
+}
+
+fn mark(view: &View<'_>, headers: &mut HeaderMap) {
+    if let Some(ending) = view.ending() {
+        let outcome = HeaderValue::from_static(ending.outcome.as_str());
+        headers.insert(OPERATION_OUTCOME, outcome);
+    }
+}
+
+fn not_ready(view: &View<'_>, status: StatusCode) -> Response<Answer> {
+    let problem = Problem::new(ProblemKind::ResultNotReady).status(status);
+    problem
+        .retry_after(view.retry_after())
+        .to_response()
+        .map(Answer::Bytes)
+}
+
+fn read_only(method: &Method) -> Result<(), Address> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        Method::OPTIONS => Err(Address::Options(READ_ONLY)),
+        _ => Err(Address::Problem(
+            Problem::new(ProblemKind::Method).allow(READ_ONLY),
+        )),
+    }
+}
+
+const STATE_NAMES: [&str; 5] = ["accepted", "running", "succeeded", "failed", "cancelled"];
+
+fn states(list: &ListAsk) -> String {
+    let Some(states) = list.states else {
+        return String::new();
+    };
+    let wanted = |name: &&&str| {
+        StateSet::default()
+            .with_name(name)
+            .is_some_and(|one| one.intersects(states))
+    };
+    let names: Vec<&str> = STATE_NAMES.iter().filter(wanted).copied().collect();
+    format!("&status={}", names.join(","))
+}
+
+/// Reads `limit`, `after` and `status`; other parameters are tolerated, as clients add their own.
+fn list(query: &str) -> Address {
+    let mut ask = ListAsk {
+        states: None,
+        after: None,
+        limit: const { NonZeroU16::new(20).unwrap() },
+    };
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let valid = match name {
+            "limit" => value
+                .parse()
+                .map(|limit: NonZeroU16| ask.limit = limit)
+                .is_ok_and(|()| ask.limit.get() <= 100),
+            "after" => value
+                .parse()
+                .map(|after| ask.after = Some(Cursor(after)))
+                .is_ok(),
+            "status" => value
+                .replace("%2C", ",")
+                .replace("%2c", ",")
+                .split(',')
+                .try_fold(ask.states.unwrap_or_default(), StateSet::with_name)
+                .map(|states| ask.states = Some(states))
+                .is_some(),
+            _ => true,
+        };
+        if !valid {
+            let detail = match name {
+                "limit" => "`limit` is a number from 1 to 100.",
+                "after" => "`after` comes from the page before.",
+                _ => "`status` is a list of accepted, running, succeeded, failed, cancelled.",
+            };
+            return Address::Problem(Problem::new(ProblemKind::QueryInvalid).detail(detail));
+        }
+    }
+    Address::List(ask)
+}

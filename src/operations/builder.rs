@@ -1,0 +1,206 @@
+use super::{
+    Engine, Face, Limits, Operations, hub::Hub, live::Registry, places::Places, sweeper::Sweeper,
+};
+use crate::{
+    dialect::{Dialect, Head, Mount, Rfc},
+    record::{Owner, Record},
+    store::{Clock, MemoryLimits, MemoryStore, Store},
+};
+use http::response;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+};
+use tokio::sync::{Notify, Semaphore};
+
+/// Sets [`Operations`] up. Made by [`Operations::builder`].
+#[must_use]
+pub struct Builder {
+    mount: String,
+    base_url: Option<String>,
+    dialect: Arc<dyn Dialect>,
+    store: Option<Arc<dyn Store>>,
+    clock: Option<Clock>,
+    limits: Limits,
+    owner: Option<OwnerRule>,
+    shared_keys: bool,
+    verdict: Option<Verdict>,
+    on_end: Option<OnEnd>,
+}
+
+pub(crate) type OwnerRule = Arc<dyn Fn(Head<'_>) -> Option<Owner> + Send + Sync>;
+pub(crate) type Verdict = Arc<dyn Fn(&response::Parts) -> bool + Send + Sync>;
+pub(crate) type OnEnd = Arc<dyn Fn(&Record) + Send + Sync>;
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            mount: "/operations".into(),
+            base_url: None,
+            dialect: Arc::new(Rfc::new()),
+            store: None,
+            clock: None,
+            limits: Limits::default(),
+            owner: None,
+            shared_keys: false,
+            verdict: None,
+            on_end: None,
+        }
+    }
+
+    /// Where the status service is mounted: a literal path, as clients see it. Default `/operations`.
+    pub fn mount(mut self, path: impl Into<String>) -> Self {
+        self.mount = path.into();
+        self
+    }
+
+    /// What stands before the mount in URLs given to clients: `https://example.com` or `https://example.com/api`.
+    /// Default: nothing, so that URLs are path-absolute.
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.base_url = Some(url.into());
+        self
+    }
+
+    /// The wire protocol. Default [`Rfc`].
+    pub fn dialect(mut self, dialect: impl Dialect) -> Self {
+        self.dialect = Arc::new(dialect);
+        self
+    }
+
+    /// Where operations are kept. Default a [`MemoryStore`] with the bounds of [`limits`](Self::limits).
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The clock of the engine and of the default store. Default the system's.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Every bound. Default [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Whose a request is, by what an authenticating layer outside has left in its head. Default: nobody's, so that
+    /// whoever knows an operation's id may follow it.
+    ///
+    /// With a rule, an operation is seen only by requests of its owner; for all others it never was. A request for which
+    /// the rule gives `None` makes and sees operations that belong to nobody, and has no idempotency keys.
+    ///
+    /// The same rule must hold for the requests that reach the layer and for those that reach the status service: put
+    /// the authenticating layer outside of both.
+    pub fn owner(
+        mut self,
+        rule: impl Fn(Head<'_>) -> Option<Owner> + Send + Sync + 'static,
+    ) -> Self {
+        self.owner = Some(Arc::new(rule));
+        self
+    }
+
+    /// Lets idempotency keys count without an owner rule, for all clients together. Default: off, since whoever guesses
+    /// a stranger's key, and the request it was sent with, would be told of the stranger's operation.
+    pub fn shared_keys(mut self) -> Self {
+        self.shared_keys = true;
+        self
+    }
+
+    /// Whether a response of the inner service means that the operation failed. Default: 4xx and 5xx do.
+    pub fn verdict(
+        mut self,
+        is_failure: impl Fn(&response::Parts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.verdict = Some(Arc::new(is_failure));
+        self
+    }
+
+    /// Called with every operation that ends in this process, for logs and metrics. Must not block; what it panics with
+    /// is dropped.
+    pub fn on_end(mut self, hook: impl Fn(&Record) + Send + Sync + 'static) -> Self {
+        self.on_end = Some(Arc::new(hook));
+        self
+    }
+
+    /// Checks everything. Works outside of a runtime: nothing is spawned before there is something to do.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names the option that can't be.
+    pub fn build(self) -> Result<Operations, BuildError> {
+        self.limits.check().map_err(BuildError::from)?;
+        if self.shared_keys && self.owner.is_some() {
+            return Err(BuildError {
+                option: "shared_keys",
+                message: "is for operations without an owner rule; with one, keys are the owner's"
+                    .into(),
+            });
+        }
+        let mount = Mount::new(&self.mount, self.base_url.as_deref()).map_err(BuildError::from)?;
+        let clock = self.clock.unwrap_or_else(Clock::system);
+        let limits = self.limits;
+        let store = self.store.unwrap_or_else(|| {
+            let bounds = MemoryLimits::default()
+                .operations(limits.stored)
+                .bytes(limits.stored_bytes)
+                .tombstones(limits.tombstones)
+                .tombstone_for(limits.tombstone_for);
+            Arc::new(MemoryStore::new(bounds, clock.clone()))
+        });
+        let face = Arc::new(Face::new(mount, self.dialect, self.owner, self.shared_keys));
+        let engine = Arc::new(Engine {
+            store,
+            clock,
+            turns: Semaphore::new(limits.running.min(Semaphore::MAX_PERMITS)),
+            limits,
+            verdict: self.verdict,
+            on_end: self.on_end,
+            faces: Mutex::new(vec![face.clone()]),
+            live: Registry::new(),
+            hub: Hub::default(),
+            sweeper: Sweeper::default(),
+            places: Places::default(),
+            draining: AtomicBool::new(false),
+            idle: Notify::new(),
+        });
+        Ok(Operations { engine, face })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("mount", &self.mount)
+            .field("base_url", &self.base_url)
+            .field("dialect", &self.dialect)
+            .field("store", &self.store)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An option that can't be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BuildError {
+    /// Which: a method of [`Builder`], or a field of [`Limits`].
+    pub option: &'static str,
+    /// Why.
+    pub message: String,
+}
+
+impl From<(&'static str, String)> for BuildError {
+    fn from((option, message): (&'static str, String)) -> Self {
+        Self { option, message }
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "option `{}`: {}", self.option, self.message)
+    }
+}
+
+impl std::error::Error for BuildError {}

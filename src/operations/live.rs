@@ -1,0 +1,306 @@
+use super::Engine;
+use crate::{
+    record::{Ending, OperationId, Report, Revision, Sighting, Stop, Timestamp},
+    store::Settled,
+};
+use hashbrown::HashTable;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Waker},
+};
+use tokio::sync::Notify;
+
+/// What this process knows of an operation that it runs, shared by the task that runs it, the handler's handle, and
+/// whoever polls or cancels it here.
+pub(crate) struct Live {
+    id: OperationId,
+    attempt: u16,
+    /// Weak, so that a handle that is kept for ever keeps nothing else.
+    engine: Weak<Engine>,
+    state: Mutex<State>,
+    /// Wakes whoever waits in the handle: for a cancel, or for a detach to be done.
+    changed: Notify,
+}
+
+struct State {
+    sighting: Sighting,
+    signal: Option<Signal>,
+    detach: Detach,
+    /// Of the task that runs the operation.
+    waker: Option<Waker>,
+}
+
+/// Why the handler is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// The operation has been ended by somebody else: nothing is left to write.
+    Ended,
+    /// The server shuts down: the operation is to be ended as interrupted.
+    Interrupt,
+    /// The task is over. Nobody need be told.
+    Over,
+}
+
+/// How far the handler is with handing its end over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detach {
+    No,
+    Asked,
+    Done,
+    Refused,
+}
+
+impl Live {
+    pub(crate) fn new(
+        id: OperationId,
+        attempt: u16,
+        engine: &Arc<Engine>,
+        revision: Revision,
+        at: Timestamp,
+    ) -> Self {
+        let sighting = Sighting {
+            revision,
+            at,
+            started: None,
+            report: None,
+        };
+        Self {
+            id,
+            attempt,
+            engine: Arc::downgrade(engine),
+            state: Mutex::new(State {
+                sighting,
+                signal: None,
+                detach: Detach::No,
+                waker: None,
+            }),
+            changed: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn id(&self) -> OperationId {
+        self.id
+    }
+
+    pub(crate) fn attempt(&self) -> u16 {
+        self.attempt
+    }
+
+    pub(crate) fn sighting(&self) -> Sighting {
+        self.state().sighting.clone()
+    }
+
+    pub(crate) fn signal(&self) -> Option<Signal> {
+        self.state().signal
+    }
+
+    /// Tells the task and the handler to stop; the first signal stands.
+    pub(crate) fn raise(&self, signal: Signal) {
+        let waker = {
+            let mut state = self.state();
+            if state.signal.is_some() {
+                return;
+            }
+            state.signal = Some(signal);
+            state.waker.take()
+        };
+        self.changed.notify_waiters();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The inner service is called now.
+    pub(crate) fn start(&self) {
+        self.note(|sighting, now| {
+            sighting.started = Some(now);
+            true
+        });
+    }
+
+    /// The handler says something; what comes after the end is not heard.
+    pub(crate) fn report(&self, change: impl FnOnce(&mut Report)) {
+        self.note(|sighting, _| {
+            change(Arc::make_mut(sighting.report.get_or_insert_default()));
+            true
+        });
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Sighting, Timestamp) -> bool) {
+        let Some(engine) = self.engine.upgrade() else {
+            return;
+        };
+        let now = engine.clock.wall();
+        {
+            let mut state = self.state();
+            if state.signal.is_some() || !change(&mut state.sighting, now) {
+                return;
+            }
+            state.sighting.revision = state.sighting.revision.next();
+            state.sighting.at = state.sighting.at.max(now);
+        }
+        engine.hub.changed(self.id);
+    }
+
+    /// What the task is told. Where that is nothing it is woken when there is something, and learns whether the inner
+    /// service has been called yet.
+    pub(crate) fn poll_news(&self, cx: &mut Context<'_>) -> News {
+        let mut state = self.state();
+        if let Some(signal) = state.signal {
+            return News::Signal(signal);
+        }
+        if state.detach == Detach::Asked {
+            return News::Detach;
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        News::None {
+            started: state.sighting.started.is_some(),
+        }
+    }
+
+    pub(crate) fn settle_detach(&self, to: Detach) {
+        self.state().detach = to;
+        self.changed.notify_waiters();
+    }
+
+    /// Asks the task to hand the end over, and waits until it has.
+    pub(crate) async fn detach(&self) -> Detach {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let waker = {
+                let mut state = self.state();
+                if state.signal.is_some() && state.detach != Detach::Done {
+                    return Detach::Refused;
+                }
+                match state.detach {
+                    Detach::Done | Detach::Refused => return state.detach,
+                    Detach::No => state.detach = Detach::Asked,
+                    Detach::Asked => {}
+                }
+                state.waker.take()
+            };
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until the handler should stop.
+    pub(crate) async fn stopped(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.signal().is_some() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Live {
+    /// The task that runs the operation is gone, or can't be reached: ends it as interrupted, where the store answers
+    /// at once. Elsewhere the claim lapses.
+    pub(crate) fn abandon(&self) {
+        let Some(engine) = self.engine.upgrade() else {
+            return;
+        };
+        let sighting = self.sighting();
+        self.raise(Signal::Over);
+        let ending = Ending::without_response(Stop::Interrupted, engine.clock.wall());
+        let settled = engine.store.complete(self.id, ending, Some(sighting)).now();
+        engine.live.remove(self.id);
+        if let Ok(Ok(Settled::Done(record))) = settled {
+            engine.ended(&record);
+        }
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the task that runs an operation is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    None { started: bool },
+    Signal(Signal),
+    Detach,
+}
+
+const SHARDS: usize = 16;
+
+/// The operations that this process runs.
+pub(crate) struct Registry {
+    shards: [Mutex<HashTable<Arc<Live>>>; SHARDS],
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: Default::default(),
+        }
+    }
+
+    fn shard(&self, id: OperationId) -> MutexGuard<'_, HashTable<Arc<Live>>> {
+        let at = (id.hash64() >> 32) as usize % SHARDS;
+        self.shards[at]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn insert(&self, live: Arc<Live>) {
+        let id = live.id;
+        self.shard(id)
+            .insert_unique(id.hash64(), live, |live| live.id.hash64());
+    }
+
+    pub(crate) fn remove(&self, id: OperationId) -> Option<Arc<Live>> {
+        let mut shard = self.shard(id);
+        let entry = shard.find_entry(id.hash64(), |live| live.id == id).ok()?;
+        let (live, _) = entry.remove();
+        Some(live)
+    }
+
+    pub(crate) fn get(&self, id: OperationId) -> Option<Arc<Live>> {
+        self.shard(id)
+            .find(id.hash64(), |live| live.id == id)
+            .cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Live>> {
+        let shards = self.shards.iter();
+        let lock = |shard: &'_ Mutex<HashTable<Arc<Live>>>| -> Vec<Arc<Live>> {
+            shard
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .cloned()
+                .collect()
+        };
+        shards.flat_map(lock).collect()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Registry")
+    }
+}

@@ -1,0 +1,500 @@
+//! The engine, and the handle that programs hold.
+
+mod builder;
+mod drain;
+mod hub;
+mod limits;
+mod live;
+mod places;
+mod sweeper;
+
+pub use self::{
+    builder::{BuildError, Builder},
+    drain::Drained,
+    limits::Limits,
+};
+pub(crate) use self::{
+    hub::{Reader, Until},
+    live::{Detach, Live, News, Signal},
+    places::{Place, UploadBytes},
+    sweeper::Sweeper,
+};
+
+use self::{
+    builder::{OnEnd, OwnerRule, Verdict},
+    hub::Hub,
+    live::Registry,
+    places::Places,
+};
+use crate::{
+    defer::DeferLayer,
+    dialect::{Dialect, Head, Links, Mount, View},
+    record::{Capture, Ending, OperationId, Owner, Record, Revision, Sighting, Stop},
+    runner::capture,
+    status::{StatusService, Wrapped},
+    store::{Clock, ListQuery, Lookup, Page, Settled, Store, StoreError, StoreErrorKind},
+};
+use bytes::Bytes;
+use http::{HeaderName, Response, response};
+use http_body::Body;
+use std::{
+    error::Error,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::sync::{Notify, Semaphore};
+
+/// One engine (store, runner, limits) seen through one face (dialect, mount, owner rule).
+///
+/// Cheap to clone; clones share everything. Not generic, so that it goes into application state and struct fields
+/// without parameters. Running work keeps the engine alive; nothing else goes on after the last handle is dropped.
+///
+/// ```
+/// use axum::{Router, routing::post};
+/// use tower_lro::Operations;
+///
+/// # async fn slow_report() {}
+/// let operations = Operations::builder().mount("/operations").build()?;
+/// let app: Router = Router::new()
+///     .route("/reports", post(slow_report).route_layer(operations.layer()))
+///     .nest_service("/operations", operations.status_service());
+/// # Ok::<_, tower_lro::BuildError>(())
+/// ```
+#[derive(Clone)]
+pub struct Operations {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) face: Arc<Face>,
+}
+
+pub(crate) struct Engine {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
+    verdict: Option<Verdict>,
+    on_end: Option<OnEnd>,
+    faces: Mutex<Vec<Arc<Face>>>,
+    pub(crate) live: Registry,
+    pub(crate) hub: Hub,
+    pub(crate) sweeper: Sweeper,
+    places: Places,
+    turns: Semaphore,
+    draining: AtomicBool,
+    /// Told when the last place has been given back.
+    idle: Notify,
+}
+
+pub(crate) struct Face {
+    /// The mount's path: what records remember.
+    pub(crate) name: Arc<str>,
+    pub(crate) mount: Mount,
+    pub(crate) dialect: Arc<dyn Dialect>,
+    pub(crate) owner: Option<OwnerRule>,
+    pub(crate) shared_keys: bool,
+}
+
+impl Face {
+    fn new(
+        mount: Mount,
+        dialect: Arc<dyn Dialect>,
+        owner: Option<OwnerRule>,
+        shared_keys: bool,
+    ) -> Self {
+        Self {
+            name: mount.path().into(),
+            mount,
+            dialect,
+            owner,
+            shared_keys,
+        }
+    }
+
+    /// Whose the request is.
+    pub(crate) fn principal(&self, head: Head<'_>) -> Option<Owner> {
+        self.owner.as_ref().and_then(|rule| rule(head))
+    }
+
+    /// Whether the request may see what belongs to `owner`.
+    pub(crate) fn may_see(&self, head: Head<'_>, owner: Option<&Owner>) -> bool {
+        match (&self.owner, owner) {
+            (None, _) | (_, None) => true,
+            (Some(rule), Some(owner)) => rule(head).as_ref() == Some(owner),
+        }
+    }
+}
+
+impl Engine {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_failure(&self, head: &response::Parts) -> bool {
+        match &self.verdict {
+            Some(verdict) => verdict(head),
+            None => head.status.is_client_error() || head.status.is_server_error(),
+        }
+    }
+
+    /// An operation has ended, wherever it ran: wakes who waits for it, and calls the hook.
+    pub(crate) fn ended(self: &Arc<Self>, record: &Record) {
+        self.hub.ended(record.id);
+        Sweeper::due(self, record.submission.keep_for);
+        if let Some(hook) = &self.on_end {
+            // A hook that panics must not take the operation with it.
+            let call = std::panic::AssertUnwindSafe(|| hook(record));
+            drop(std::panic::catch_unwind(call));
+        }
+    }
+
+    /// Seconds for `Retry-After` on refusals.
+    pub(crate) fn retry_after(&self) -> u32 {
+        seconds(self.limits.retry_after)
+    }
+
+    /// What this process knows of an operation beyond its record.
+    pub(crate) fn sighting(&self, record: &Record) -> Option<Sighting> {
+        if record.phase().is_ended() {
+            return None;
+        }
+        Some(self.live.get(record.id)?.sighting())
+    }
+
+    /// Calls `render` with the view of a record. Its links are those of the face that accepted it.
+    pub(crate) fn view<T>(
+        &self,
+        face: &Face,
+        record: &Record,
+        sighting: Option<&Sighting>,
+        render: impl FnOnce(&View<'_>) -> T,
+    ) -> T {
+        let accepted_by = self.face_of(face, record);
+        let mount = accepted_by.as_ref().map_or(&face.mount, |face| &face.mount);
+        let links = Links::new(mount, record.id);
+        render(&View::new(record, sighting, links, self.retry_after()))
+    }
+
+    /// The face that accepted a record, if it is another than `face` and mounted here.
+    pub(crate) fn face_of(&self, face: &Face, record: &Record) -> Option<Arc<Face>> {
+        if Arc::ptr_eq(&face.name, &record.submission.face) || face.name == record.submission.face {
+            return None;
+        }
+        let faces = self.faces.lock().unwrap_or_else(PoisonError::into_inner);
+        faces
+            .iter()
+            .find(|other| other.name == record.submission.face)
+            .cloned()
+    }
+
+    /// Ends an operation from outside, and stops it where it runs here.
+    pub(crate) async fn end_now(
+        self: &Arc<Self>,
+        id: OperationId,
+        ending: Ending,
+    ) -> Result<Settled, StoreError> {
+        // What the handler has said must not be lost with its end.
+        let settled = self.store.complete(id, ending, self.last_words(id)).await?;
+        if let Settled::Done(record) = &settled {
+            if let Some(live) = self.live.get(id) {
+                live.raise(Signal::Ended);
+            }
+            self.ended(record);
+        }
+        Ok(settled)
+    }
+
+    pub(crate) fn last_words(&self, id: OperationId) -> Option<Sighting> {
+        Some(self.live.get(id)?.sighting())
+    }
+}
+
+pub(crate) fn seconds(time: std::time::Duration) -> u32 {
+    u32::try_from(time.as_millis().div_ceil(1000))
+        .unwrap_or(u32::MAX)
+        .max(1)
+}
+
+impl Operations {
+    /// Begins to set up.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The same engine under another mount and dialect: one store, one set of limits, both answer for every operation.
+    /// The face that accepted an operation fixes its URLs.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] when the mount can't be, or is taken.
+    pub fn also(&self, mount: &str, dialect: impl Dialect) -> Result<Self, BuildError> {
+        let base = self.face.mount.url().strip_suffix(self.face.mount.path());
+        let mount =
+            Mount::new(mount, base.filter(|base| !base.is_empty())).map_err(BuildError::from)?;
+        let (owner, shared_keys) = (self.face.owner.clone(), self.face.shared_keys);
+        let face = Arc::new(Face::new(mount, Arc::new(dialect), owner, shared_keys));
+        let mut faces = self
+            .engine
+            .faces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if faces.iter().any(|other| other.name == face.name) {
+            let message = format!("`{}` is taken", face.name);
+            return Err(BuildError {
+                option: "mount",
+                message,
+            });
+        }
+        faces.push(face.clone());
+        Ok(Self {
+            engine: self.engine.clone(),
+            face,
+        })
+    }
+
+    /// The layer that defers what reaches it.
+    pub fn layer(&self) -> DeferLayer {
+        DeferLayer::new(self.clone())
+    }
+
+    /// The service that answers under the mount.
+    pub fn status_service(&self) -> StatusService {
+        StatusService::new(self.clone())
+    }
+
+    /// One service that answers under the mount and defers the rest: for servers without a router.
+    /// [`DeferLayer::wrap`] is the same with options.
+    pub fn wrap<S>(&self, inner: S) -> Wrapped<S> {
+        self.layer().wrap(inner)
+    }
+
+    /// Response fields that a browser must be allowed to read, to be exposed by a CORS layer.
+    #[must_use]
+    pub fn header_names(&self) -> &'static [HeaderName] {
+        self.face.dialect.header_names()
+    }
+
+    /// An operation as it is now; `None` when it is not known (any more).
+    ///
+    /// # Errors
+    ///
+    /// When the store can't answer.
+    pub async fn get(&self, id: OperationId) -> Result<Option<Record>, StoreError> {
+        Ok(match self.engine.store.find(id).await? {
+            Lookup::Found(record) => Some(self.current(&record)),
+            Lookup::Gone { .. } | Lookup::Unknown => None,
+        })
+    }
+
+    fn current(&self, record: &Arc<Record>) -> Record {
+        let mut current = Record::clone(record);
+        if let Some(sighting) = self.engine.sighting(record) {
+            current.observe(&sighting);
+        }
+        current
+    }
+
+    /// Waits until an operation has changed since `since`, and gives it as it is then; at once if it has changed
+    /// already or has ended, `None` when it is not known (any more).
+    ///
+    /// Counts as a reader, but is not refused where there are too many: programs bound their own waiting.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn changed(
+        &self,
+        id: OperationId,
+        since: Revision,
+    ) -> Result<Option<Record>, StoreError> {
+        let reader = Reader::watch(&self.engine, id);
+        loop {
+            let news = reader.news(Until::Changed);
+            tokio::pin!(news);
+            news.as_mut().enable();
+            match self.get(id).await? {
+                Some(record) if record.revision <= since && !record.phase().is_ended() => {}
+                other => return Ok(other),
+            }
+            news.await;
+        }
+    }
+
+    /// Ends an operation with a response from outside: from an event's subscriber, or another task. Its handler, if it
+    /// still runs here, is stopped as by a cancel.
+    ///
+    /// # Errors
+    ///
+    /// [`CompleteError`] when the response can't be read or is too large, or the store can't answer; the operation goes
+    /// on as before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its end, it has ended the operation or not, and nothing in between.
+    pub async fn complete<B>(
+        &self,
+        id: OperationId,
+        response: Response<B>,
+    ) -> Result<Settled, CompleteError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (head, body) = response.into_parts();
+        let target = match self
+            .engine
+            .store
+            .find(id)
+            .await
+            .map_err(CompleteError::Store)?
+        {
+            Lookup::Found(record) if record.phase().is_ended() => {
+                return Ok(Settled::Stands(record));
+            }
+            Lookup::Found(record) => record.submission.target.clone(),
+            Lookup::Gone { .. } | Lookup::Unknown => return Ok(Settled::Unknown),
+        };
+        let limit = self.engine.limits.response_body;
+        let begun = Capture::begin(&head, &target, body.size_hint().lower(), limit)?;
+        let stored = capture(&*self.engine.store, begun, body).await?;
+        let is_failure = self.engine.is_failure(&head);
+        let ending = Ending::with_response(stored, is_failure, self.engine.clock.wall());
+        self.engine
+            .end_now(id, ending)
+            .await
+            .map_err(|error| match error.kind() {
+                StoreErrorKind::Full => CompleteError::TooLarge,
+                _ => CompleteError::Store(error),
+            })
+    }
+
+    /// Ends an operation that has not ended, as cancelled. Its handler is told and dropped.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't answer.
+    pub async fn cancel(&self, id: OperationId) -> Result<Settled, StoreError> {
+        let ending = Ending::without_response(Stop::Cancelled, self.engine.clock.wall());
+        self.engine.end_now(id, ending).await
+    }
+
+    /// Lets go of an operation that has ended, and of its result; one that has not ended [stands](Settled::Stands).
+    ///
+    /// # Errors
+    ///
+    /// When the store can't answer.
+    pub async fn forget(&self, id: OperationId) -> Result<Settled, StoreError> {
+        let settled = self.engine.store.forget(id).await?;
+        if let Settled::Done(_) = settled {
+            self.engine.hub.ended(id);
+        }
+        Ok(settled)
+    }
+
+    /// Operations, newest first, a page at a time.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't answer.
+    pub async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        let mut page = self.engine.store.list(query).await?;
+        for record in &mut page.records {
+            if !record.phase().is_ended() {
+                *record = Arc::new(self.current(record));
+            }
+        }
+        Ok(page)
+    }
+
+    /// What is held now. Never waits.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let (places, stored) = (&self.engine.places, self.engine.store.usage());
+        Usage {
+            uploading: places.uploading(),
+            uploading_bytes: places.uploading_bytes(),
+            accepted: places.accepted(),
+            running: places.running(),
+            readers: self.engine.hub.readers() as u64,
+            stored: stored.operations,
+            stored_bytes: stored.bytes,
+            tombstones: stored.tombstones,
+        }
+    }
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operations")
+            .field("mount", &self.face.mount)
+            .field("dialect", &self.face.dialect)
+            .field("store", &self.engine.store)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is held now. See [`Operations::usage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Requests whose bodies are being read.
+    pub uploading: u64,
+    /// Bytes set aside for them.
+    pub uploading_bytes: u64,
+    /// Operations that wait for their turn.
+    pub accepted: u64,
+    /// Operations that have their turn.
+    pub running: u64,
+    /// Readers that wait for an operation to change or end.
+    pub readers: u64,
+    /// Operations that the store holds, pending and ended.
+    pub stored: u64,
+    /// Bytes of responses that the store holds.
+    pub stored_bytes: u64,
+    /// Ids of operations that are gone and still remembered.
+    pub tombstones: u64,
+}
+
+/// Why [`Operations::complete`] could not end the operation.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CompleteError {
+    /// The body of the response failed.
+    Body(Box<dyn Error + Send + Sync>),
+    /// The response is longer than [`Limits::response_body`], or finds no room in the store.
+    TooLarge,
+    /// The store could not answer.
+    Store(StoreError),
+}
+
+impl fmt::Display for CompleteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Body(_) => "the body of the response failed",
+            Self::TooLarge => "the response is too large to be stored",
+            Self::Store(_) => "the store could not answer",
+        })
+    }
+}
+
+impl Error for CompleteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Body(error) => Some(&**error),
+            Self::TooLarge => None,
+            Self::Store(error) => Some(error),
+        }
+    }
+}

@@ -1,0 +1,592 @@
+//! One operation's task: runs the inner service, captures what it answers, and ends the operation.
+
+mod capture;
+mod guarded;
+mod handle;
+
+pub(crate) use self::capture::capture;
+pub use self::handle::{DetachError, MetadataError, OperationHandle};
+
+use self::guarded::{Guarded, Step};
+use crate::{
+    defer::rebuild::Driver,
+    operations::{CompleteError, Detach, Engine, Live, Place, Signal, Sweeper},
+    record::{Capture, Ending, Record, Stop, StoredResponse, TooLarge},
+    store::{Claim, Created, Settled, StoreError, StoreErrorKind},
+    trace,
+};
+use bytes::Bytes;
+use http::{Request, Response, response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use std::{
+    error::Error,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep},
+};
+use tower_service::Service;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What a layer lets one operation have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) start_within: Duration,
+    pub(crate) run_time: Duration,
+    pub(crate) cancel_grace: Duration,
+    pub(crate) response_body: u64,
+}
+
+/// One operation on its way: what it holds, and gives back however its task ends.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) record: Arc<Record>,
+    pub(crate) terms: Terms,
+    live: Arc<Live>,
+    place: Place,
+    over: bool,
+}
+
+impl Task {
+    pub(crate) fn new(
+        record: Arc<Record>,
+        terms: Terms,
+        live: Arc<Live>,
+        mut place: Place,
+    ) -> Self {
+        place.accept();
+        place.engine().live.insert(live.clone());
+        Self {
+            record,
+            terms,
+            live,
+            place,
+            over: false,
+        }
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        self.place.engine()
+    }
+
+    /// The operation never became one.
+    fn dismiss(mut self) {
+        self.over();
+    }
+
+    /// There is nothing left to do.
+    fn over(&mut self) {
+        self.over = true;
+        self.engine().live.remove(self.record.id);
+        self.live.raise(Signal::Over);
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if !self.over {
+            // Dropped in its midst, with its runtime.
+            self.live.abandon();
+        }
+    }
+}
+
+/// The inner service, and what it is to be called with.
+#[derive(Debug)]
+pub(crate) struct Work<S, B> {
+    pub(crate) inner: S,
+    /// In a box of its own: it is freed when the inner service takes it, while the task stays as large as it was.
+    pub(crate) request: Box<Request<B>>,
+    pub(crate) driver: Option<Driver>,
+}
+
+/// The client waits: it is answered from the capture, or, when its patience ends, with a 202.
+#[derive(Debug)]
+pub(crate) struct Hold<E> {
+    reply: oneshot::Sender<Reply<E>>,
+    /// None once there is no record to be had: then it waits for the end, as without the layer.
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+impl<E> Hold<E> {
+    pub(crate) fn new(at_most: Duration) -> (Self, oneshot::Receiver<Reply<E>>) {
+        let (reply, answer) = oneshot::channel();
+        (
+            Self {
+                reply,
+                limit: Some(Box::pin(tokio::time::sleep(at_most))),
+            },
+            answer,
+        )
+    }
+}
+
+/// What a client that waits is told.
+#[derive(Debug)]
+pub(crate) enum Reply<E> {
+    /// It takes longer; the operation is stored.
+    Accepted(Arc<Record>),
+    /// The inner service has answered.
+    Response(Captured),
+    /// The inner service has failed.
+    Error(E),
+    /// It ended without a response.
+    Stopped(Stop),
+}
+
+enum End<E> {
+    Response(Captured),
+    Error(E),
+    Stop(Stop, Option<BoxError>),
+    /// Somebody else has ended it.
+    Taken,
+    /// The only one who wanted to know is gone.
+    Unwanted,
+}
+
+/// What came of keeping an operation.
+#[derive(Debug)]
+pub(crate) enum Kept<T = ()> {
+    New(T),
+    Existing(Arc<Record>),
+    Gone,
+    Failed(StoreError),
+}
+
+impl From<Result<Created, StoreError>> for Kept<Claim> {
+    fn from(created: Result<Created, StoreError>) -> Self {
+        match created {
+            Ok(Created::New(claim)) => Self::New(claim),
+            Ok(Created::Existing(record)) => Self::Existing(record),
+            Ok(Created::Gone) => Self::Gone,
+            Err(error) => {
+                trace::store_failed("create", &error);
+                Self::Failed(error)
+            }
+        }
+    }
+}
+
+impl Kept<Claim> {
+    fn split(self) -> (Option<Claim>, Kept) {
+        match self {
+            Self::New(claim) => (Some(claim), Kept::New(())),
+            Self::Existing(record) => (None, Kept::Existing(record)),
+            Self::Gone => (None, Kept::Gone),
+            Self::Failed(error) => (None, Kept::Failed(error)),
+        }
+    }
+}
+
+/// Keeps an operation and spawns its task.
+///
+/// A store that answers at once leaves no moment in between at which the client could go away. With any other the
+/// keeping is part of the task: one task owns the operation from here to its end.
+pub(crate) fn keep_and_spawn<S, B, R>(
+    task: Task,
+    hold: Option<Hold<S::Error>>,
+    work: Work<S, B>,
+) -> Result<Kept, oneshot::Receiver<Kept>>
+where
+    S: Service<Request<B>, Response = Response<R>> + Send + 'static,
+    S::Error: Into<BoxError> + Send + 'static,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    // A future that was never polled has done nothing.
+    let at_once = task.engine().store.create(&task.record).now().ok();
+    if let Some(created) = at_once {
+        let (claim, kept) = Kept::from(created).split();
+        match claim {
+            Some(claim) => trace::spawn(run(task, Some(claim), hold, work)),
+            None => task.dismiss(),
+        }
+        return Ok(kept);
+    }
+    let (tell, told) = oneshot::channel();
+    trace::spawn(async move {
+        let (claim, kept) = keep(task.engine(), &task.record).await.split();
+        let _ = tell.send(kept);
+        match claim {
+            Some(claim) => run(task, Some(claim), hold, work).await,
+            None => task.dismiss(),
+        }
+    });
+    Err(told)
+}
+
+/// Keeps an operation, trying again while it is uncertain whether that was done.
+async fn keep(engine: &Engine, record: &Arc<Record>) -> Kept<Claim> {
+    const TRIES: u32 = 3;
+    let mut created = engine.store.create(record).await;
+    for _ in 1..TRIES {
+        match &created {
+            Err(error) if error.kind() == StoreErrorKind::Uncertain => {}
+            _ => break,
+        }
+        created = engine.store.create(record).await;
+    }
+    created.into()
+}
+
+enum Turn<T> {
+    Step(Step<T>),
+    /// The client's patience has ended.
+    Late,
+    /// The client is gone.
+    Unwanted,
+}
+
+/// Runs an operation to its end. Without a claim it is not kept yet, and will be only if it outlasts `hold`.
+///
+/// The future's size is paid for by every pending operation. So it is a block, which uses its arguments where they are,
+/// and what is rarely waited for is in boxes.
+pub(crate) fn run<S, B, R>(
+    mut task: Task,
+    mut claim: Option<Claim>,
+    mut hold: Option<Hold<S::Error>>,
+    work: Work<S, B>,
+) -> impl Future<Output = ()>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+{
+    async move {
+        let mut detached = false;
+        let end = {
+            let Task {
+                record,
+                live,
+                place,
+                terms,
+                ..
+            } = &mut task;
+            let (record, live, terms) = (&*record, &*live, &*terms);
+            let engine = place.engine().clone();
+            let execution = execute(place, live, record, terms, work, hold.is_some());
+            let mut guarded = pin!(Guarded::new(execution, live, terms));
+            loop {
+                let turn = poll_fn(|cx| {
+                    if let Poll::Ready(step) = guarded.as_mut().poll(cx) {
+                        return Poll::Ready(Turn::Step(step));
+                    }
+                    match &mut hold {
+                        Some(hold) => hold.poll(claim.is_none(), cx),
+                        None => Poll::Pending,
+                    }
+                });
+                let detach = match turn.await {
+                    Turn::Late => false,
+                    Turn::Step(Step::Detach) => true,
+                    Turn::Step(Step::Done(Ok(captured))) => break End::Response(captured),
+                    Turn::Step(Step::Done(Err(Failure::Inner(error)))) => break End::Error(error),
+                    Turn::Step(Step::Done(Err(Failure::Stop(stop, cause)))) => {
+                        break End::Stop(stop, cause);
+                    }
+                    Turn::Step(Step::Stop(stop)) => break End::Stop(stop, None),
+                    Turn::Step(Step::Taken) => break End::Taken,
+                    Turn::Unwanted => break End::Unwanted,
+                };
+                if claim.is_none() && !detached {
+                    match (Box::pin(keep(&engine, record)).await, &mut hold) {
+                        (Kept::New(new), _) => claim = Some(new),
+                        // The connection is held to the end, as without the layer.
+                        (_, Some(hold)) => hold.limit = None,
+                        (_, None) => {}
+                    }
+                }
+                if detach {
+                    detached |= Box::pin(give_up(&engine, &mut claim, live, terms)).await;
+                    live.settle_detach(if detached {
+                        Detach::Done
+                    } else {
+                        Detach::Refused
+                    });
+                }
+                if (claim.is_some() || detached)
+                    && let Some(hold) = hold.take()
+                {
+                    let _ = hold.reply.send(Reply::Accepted(record.clone()));
+                }
+            }
+        };
+        let reply = match claim {
+            Some(claim) => {
+                let (mut ending, reply) = conclude(&task, end, hold.is_some());
+                if ending.is_none() {
+                    reply
+                } else {
+                    let mut settled = finish_now(&task, &claim, &mut ending);
+                    if settled.is_none() {
+                        settled = Box::pin(finish(&task, &claim, ending)).await;
+                    }
+                    // Cancelled, or completed from outside, at the last moment: that stands.
+                    let stands = Some(Reply::Stopped(Stop::Cancelled));
+                    if tell(&task, settled.as_ref()) {
+                        reply
+                    } else {
+                        stands
+                    }
+                }
+            }
+            None => end.into_reply(),
+        };
+        task.over();
+        // The place goes first: whoever has the answer may count on it.
+        drop(task);
+        if let (Some(hold), Some(reply)) = (hold, reply) {
+            let _ = hold.reply.send(reply);
+        }
+    }
+}
+
+/// Gives the claim up, so that the end can come from elsewhere. Whether it is given up now; if not, it stays.
+async fn give_up(
+    engine: &Arc<Engine>,
+    claim: &mut Option<Claim>,
+    live: &Live,
+    terms: &Terms,
+) -> bool {
+    let Some(held) = &*claim else { return false };
+    let given_up = engine
+        .store
+        .detach(held, &live.sighting(), terms.run_time)
+        .await;
+    let done = matches!(given_up, Ok(Settled::Done(_)));
+    if done {
+        *claim = None;
+        Sweeper::due(engine, terms.run_time);
+    }
+    done
+}
+
+impl<E> Hold<E> {
+    fn poll<T>(&mut self, only_reader: bool, cx: &mut Context<'_>) -> Poll<Turn<T>> {
+        if only_reader && self.reply.poll_closed(cx).is_ready() {
+            return Poll::Ready(Turn::Unwanted);
+        }
+        match &mut self.limit {
+            Some(limit) => limit.as_mut().poll(cx).map(|()| Turn::Late),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<E> End<E> {
+    /// What a waiting client is told of an operation that was never kept.
+    fn into_reply(self) -> Option<Reply<E>> {
+        match self {
+            Self::Response(captured) => Some(Reply::Response(captured)),
+            Self::Error(error) => Some(Reply::Error(error)),
+            Self::Stop(stop, _) => Some(Reply::Stopped(stop)),
+            Self::Taken => Some(Reply::Stopped(Stop::Cancelled)),
+            Self::Unwanted => None,
+        }
+    }
+}
+
+enum Failure<E> {
+    /// The inner service returned an error.
+    Inner(E),
+    Stop(Stop, Option<BoxError>),
+}
+
+impl<E> From<TooLarge> for Failure<E> {
+    fn from(TooLarge: TooLarge) -> Self {
+        Self::Stop(Stop::TooLarge, None)
+    }
+}
+
+impl<E> From<CompleteError> for Failure<E> {
+    fn from(error: CompleteError) -> Self {
+        match error {
+            CompleteError::Body(cause) => Self::Stop(Stop::Errored, Some(cause)),
+            CompleteError::TooLarge => Self::Stop(Stop::TooLarge, None),
+            CompleteError::Store(error) => Self::Stop(Stop::Errored, Some(error.into())),
+        }
+    }
+}
+
+/// What the inner service has answered.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    /// For a client that waits.
+    pub(crate) head: Option<Box<response::Parts>>,
+    pub(crate) stored: StoredResponse,
+    /// The verdict.
+    is_failure: bool,
+}
+
+/// Waits for the turn, calls the inner service, takes its whole response in.
+fn execute<'a, S, B, R>(
+    place: &'a mut Place,
+    live: &'a Arc<Live>,
+    record: &'a Record,
+    terms: &'a Terms,
+    work: Work<S, B>,
+    held: bool,
+) -> impl Future<Output = Result<Captured, Failure<S::Error>>> + use<'a, S, B, R>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+{
+    let Work {
+        mut inner,
+        mut request,
+        mut driver,
+    } = work;
+    async move {
+        place.run().await;
+        poll_fn(|cx| inner.poll_ready(cx))
+            .await
+            .map_err(Failure::Inner)?;
+        live.start();
+        let handle = OperationHandle::new(live.clone());
+        request.extensions_mut().insert(handle);
+        let response = beside(&mut driver, inner.call(*request)).await;
+        let (head, body) = response.map_err(Failure::Inner)?.into_parts();
+        if head.status.is_informational() {
+            let cause = format!("a deferred request was answered {}", head.status);
+            return Err(Failure::Stop(Stop::Errored, Some(cause.into())));
+        }
+        let engine = place.engine();
+        let is_failure = engine.is_failure(&head);
+        let target = &record.submission.target;
+        let begun = Capture::begin(&head, target, body.size_hint().lower(), terms.response_body);
+        let head = held.then(|| Box::new(head));
+        let stored = capture(&*engine.store, begun?, body);
+        let stored = beside(&mut driver, stored).await?;
+        Ok(Captured {
+            head,
+            stored,
+            is_failure,
+        })
+    }
+}
+
+pin_project! {
+    /// Polls what a request body is made by beside whoever reads the body.
+    ///
+    /// A type, since an `async fn` would hold the work several times over, and each operation pays for its size.
+    struct Beside<'a, F> {
+        driver: &'a mut Option<Driver>,
+        #[pin]
+        work: F,
+    }
+}
+
+fn beside<F: Future>(driver: &mut Option<Driver>, work: F) -> Beside<'_, F> {
+    Beside { driver, work }
+}
+
+impl<F: Future> Future for Beside<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        if let Poll::Ready(done) = this.work.poll(cx) {
+            return Poll::Ready(done);
+        }
+        // What it has made wakes the work.
+        if let Some(driver) = this.driver {
+            let _ = Pin::new(driver).poll(cx);
+        }
+        Poll::Pending
+    }
+}
+
+/// How an operation ends, and what a waiting client is told of it. `None`: it has been ended, or need not be.
+fn conclude<E: Into<BoxError>>(
+    task: &Task,
+    end: End<E>,
+    answered: bool,
+) -> (Option<Ending>, Option<Reply<E>>) {
+    let now = task.engine().clock.wall();
+    let (ending, reply) = match end {
+        End::Taken => return (None, Some(Reply::Stopped(Stop::Cancelled))),
+        End::Unwanted => return (None, None),
+        End::Response(captured) if answered => {
+            let stored = captured.stored.clone();
+            let mut ending = Ending::with_response(stored, captured.is_failure, now);
+            ending.answered = true;
+            (ending, Some(Reply::Response(captured)))
+        }
+        End::Response(captured) => {
+            let ending = Ending::with_response(captured.stored, captured.is_failure, now);
+            (ending, None)
+        }
+        End::Error(error) => {
+            let reply = if answered {
+                trace::stopped(task.record.id, Stop::Errored, None);
+                Some(Reply::Error(error))
+            } else {
+                trace::stopped(task.record.id, Stop::Errored, Some(&*error.into()));
+                None
+            };
+            (Ending::without_response(Stop::Errored, now), reply)
+        }
+        End::Stop(stop, cause) => {
+            let cause = cause.as_deref().map(|cause| cause as &dyn Error);
+            trace::stopped(task.record.id, stop, cause);
+            let ending = Ending::without_response(stop, now);
+            (ending, Some(Reply::Stopped(stop)))
+        }
+    };
+    (Some(ending), reply)
+}
+
+/// Writes the end down, at once where the store can.
+fn finish_now(task: &Task, claim: &Claim, ending: &mut Option<Ending>) -> Option<Settled> {
+    let sighting = task.live.sighting();
+    let finished = task.engine().store.finish(claim, &sighting, ending);
+    finished.now().ok()?.ok()
+}
+
+/// Writes the end down, again and again while the store can't answer; gives up when the result would have expired.
+async fn finish(task: &Task, claim: &Claim, mut ending: Option<Ending>) -> Option<Settled> {
+    let (store, sighting) = (&task.engine().store, task.live.sighting());
+    let deadline = Instant::now() + task.record.submission.keep_for;
+    let mut pause = Duration::from_millis(50);
+    while ending.is_some() {
+        let error = match store.finish(claim, &sighting, &mut ending).await {
+            Ok(settled) => return Some(settled),
+            Err(error) => error,
+        };
+        trace::store_failed("finish", &error);
+        let response = ending.as_mut().and_then(|ending| ending.response.take());
+        if error.kind() == StoreErrorKind::Full && response.is_some() {
+            ending = ending.map(|ending| Ending::without_response(Stop::TooLarge, ending.at));
+            continue;
+        }
+        if let Some(ending) = &mut ending {
+            ending.response = response;
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+    None
+}
+
+/// Tells everybody of the end, if it was this one.
+fn tell(task: &Task, settled: Option<&Settled>) -> bool {
+    let Some(Settled::Done(record)) = settled else {
+        return false;
+    };
+    task.engine().ended(record);
+    true
+}

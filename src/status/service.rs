@@ -1,0 +1,132 @@
+use super::answer::Monitor;
+use crate::{
+    defer::ReplyBody,
+    dialect::{Address, Head, Route},
+    operations::Operations,
+    problem::{Problem, ProblemKind},
+};
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tower_service::Service;
+
+/// Answers under the mount. Made by [`Operations::status_service`].
+///
+/// Never fails, takes any request body, and reads none. Mounts by `nest_service`, `route_service`, or bare on hyper: it
+/// knows its paths with and without the mount's prefix.
+#[derive(Clone, Debug)]
+pub struct StatusService {
+    operations: Operations,
+    nested: bool,
+}
+
+impl StatusService {
+    pub(crate) fn new(operations: Operations) -> Self {
+        Self {
+            operations,
+            nested: true,
+        }
+    }
+
+    /// For [`Wrapped`](crate::Wrapped), where no router has taken the prefix away: other paths are not ours.
+    pub(super) fn unnested(self) -> Self {
+        Self {
+            nested: false,
+            ..self
+        }
+    }
+
+    fn route(&self) -> Route<'_> {
+        Route::new(&self.operations.face.mount, self.nested)
+    }
+
+    /// What the request asks, if it is addressed to operations.
+    pub(super) fn address(&self, head: Head<'_>) -> Option<Address> {
+        self.operations.face.dialect.address(head, self.route())
+    }
+
+    pub(super) fn answer<B>(&self, address: Address, request: Request<B>) -> StatusFuture {
+        let monitor = Monitor::new(&self.operations, self.route());
+        match monitor.answer_now(&address, Head::of(&request)) {
+            Some(response) => StatusFuture::ready(response),
+            None => {
+                let (service, (head, _)) = (self.clone(), request.into_parts());
+                StatusFuture::waiting(async move {
+                    let monitor = Monitor::new(&service.operations, service.route());
+                    monitor.answer(address, (&head).into()).await
+                })
+            }
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for StatusService {
+    type Response = Response<ReplyBody>;
+    type Error = Infallible;
+    type Future = StatusFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> StatusFuture {
+        let unknown = || Address::Problem(Problem::new(ProblemKind::Unknown));
+        let address = self.address(Head::of(&request)).unwrap_or_else(unknown);
+        self.answer(address, request)
+    }
+}
+
+pin_project! {
+    /// Response future of [`StatusService`].
+    ///
+    /// Dropping it gives a waiting reader's place back and changes nothing else.
+    pub struct StatusFuture {
+        kind: Kind,
+    }
+}
+
+enum Kind {
+    Ready(Option<Response<ReplyBody>>),
+    Waiting(Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>>),
+}
+
+impl StatusFuture {
+    fn ready(response: Response<ReplyBody>) -> Self {
+        Self {
+            kind: Kind::Ready(Some(response)),
+        }
+    }
+
+    fn waiting(future: impl Future<Output = Response<ReplyBody>> + Send + 'static) -> Self {
+        Self {
+            kind: Kind::Waiting(Box::pin(future)),
+        }
+    }
+
+    pub(super) fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Response<ReplyBody>> {
+        match &mut self.kind {
+            Kind::Ready(response) => Poll::Ready(response.take().expect("polled after its end")),
+            Kind::Waiting(future) => future.as_mut().poll(cx),
+        }
+    }
+}
+
+impl Future for StatusFuture {
+    type Output = Result<Response<ReplyBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_response(cx).map(Ok)
+    }
+}
+
+impl fmt::Debug for StatusFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StatusFuture")
+    }
+}

@@ -1,0 +1,43 @@
+//! What only logs see. Without the feature `tracing`, nothing.
+
+use crate::record::{OperationId, Stop};
+use std::{error::Error, future::Future};
+
+/// Spawns in the caller's span.
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    #[cfg(feature = "tracing")]
+    {
+        let task = tracing::Instrument::in_current_span(task);
+        tokio::spawn(task);
+    }
+    #[cfg(not(feature = "tracing"))]
+    tokio::spawn(task);
+}
+
+/// Why an operation ended without a response.
+pub(crate) fn stopped(id: OperationId, stop: Stop, cause: Option<&dyn Error>) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(operation = ?id, ?stop, cause = cause.map(tracing::field::display), "operation stopped");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (id, stop, cause);
+}
+
+/// What a handler panicked with.
+pub(crate) fn panicked(id: OperationId, payload: &(dyn std::any::Any + Send)) {
+    #[cfg(feature = "tracing")]
+    {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        tracing::error!(operation = ?id, panic = text.unwrap_or("no text"), "handler panicked");
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = (id, payload);
+}
+
+/// The store could not answer.
+pub(crate) fn store_failed(verb: &'static str, error: &crate::store::StoreError) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(verb, error = error as &dyn Error, "store failed");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (verb, error);
+}
