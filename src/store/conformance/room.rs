@@ -185,6 +185,20 @@ pub async fn a_response_without_room_changes_nothing(make: Make) {
     assert_eq!(subject.store.usage().bytes, 41);
 }
 
+/// An ending that finds no room is given back, to be tried again as it is.
+pub async fn an_ending_without_room_is_given_back(make: Make) {
+    let subject = of_bytes(make, 100);
+    let unread = subject.ended(Draft::default(), 60).await;
+    let claim = subject.accept(Draft::default()).await;
+    let seen = subject.started();
+    let mut ending = Some(subject.success(41));
+    full(subject.store.finish(&claim, &seen, &mut ending).await);
+    assert!(ending.is_some());
+    done(subject.store.forget(unread).await);
+    done(subject.store.finish(&claim, &seen, &mut ending).await);
+    assert!(ending.is_none());
+}
+
 /// Nothing is let go for a response that would not fit even so.
 pub async fn nothing_is_let_go_in_vain(make: Make) {
     let subject = of_bytes(make, 100);
