@@ -54,7 +54,8 @@ use std::{
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Keeps a new operation, its key and the right to run it, in one step; idempotent on the id.
     ///
-    /// With a key that another operation or tombstone has, nothing is written and that one is told.
+    /// With a key that another operation or tombstone has, nothing is written and that one is told; likewise with an id
+    /// whose claim is void, or that is gone. Neither needs room.
     ///
     /// # Errors
     ///
@@ -100,8 +101,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         sighting: Option<Sighting>,
     ) -> StoreFuture<'_, Settled>;
 
-    /// Gives the claim up without an end: from then on only [`complete`](Self::complete) ends the operation, or
-    /// [`sweep`](Self::sweep), as timed out, when `within` has passed.
+    /// Gives up the claim of an operation that runs, without an end: from then on only [`complete`](Self::complete) ends
+    /// it, or [`sweep`](Self::sweep), as timed out, when `within` has passed.
+    ///
+    /// One that has not started [stands](Settled::Stands).
     fn detach<'a>(
         &'a self,
         claim: &'a Claim,
@@ -114,7 +117,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// One that has not ended [stands](Settled::Stands).
     fn forget(&self, id: OperationId) -> StoreFuture<'_, Settled>;
 
-    /// Hears that the result has been delivered to a client whole. A hint, for stores that make room by it.
+    /// Hears that the result, or the problem of an end without one, has been delivered to a client whole. A hint, for
+    /// stores that make room by it; it means nothing before the end.
     fn mark_read(&self, id: OperationId) {
         let _ = id;
     }
@@ -200,9 +204,9 @@ impl Claim {
 pub enum Created {
     /// The operation is kept, and the caller may run it.
     New(Claim),
-    /// The key belongs to this one.
+    /// The key belongs to this one, or it is the operation itself, and its claim is void.
     Existing(Arc<Record>),
-    /// The key belongs to one that is gone.
+    /// The key belongs to one that is gone, or the operation itself is.
     Gone,
 }
 
@@ -344,7 +348,7 @@ pub struct StoreUsage {
     pub operations: u64,
     /// Bytes of responses, those coming in included.
     pub bytes: u64,
-    /// Ended operations whose response nobody has read yet.
+    /// Ended operations that were not [marked as read](Store::mark_read), and so are not let go to make room.
     pub unread: u64,
     /// Tombstones.
     pub tombstones: u64,

@@ -190,6 +190,23 @@ pub async fn complete_voids_the_claim(make: Make) {
     assert_eq!(subject.store.usage().bytes, 0);
 }
 
+/// Whoever completes an operation that it happens to run may tell what it saw.
+pub async fn complete_takes_in_what_was_seen(make: Make) {
+    let subject = make(Wanted::default());
+    let claim = subject.accept(Draft::default()).await;
+    // Without what was seen it has not started, and what has not started can't have panicked.
+    stands(
+        subject
+            .complete(claim.id(), subject.stopped(Stop::Panicked))
+            .await,
+    );
+    let panicked = subject.stopped(Stop::Panicked);
+    let seen = Some(subject.seen(5));
+    let record = done(subject.store.complete(claim.id(), panicked, seen).await);
+    assert_eq!(record.started, Some(subject.clock.wall()));
+    assert!(record.revision > Revision(5));
+}
+
 /// Detaching voids the claim; the operation goes on until it is completed.
 pub async fn detach_voids_the_claim(make: Make) {
     let subject = make(Wanted::default());

@@ -290,13 +290,19 @@ impl Model {
         (started.unwrap_or(phase), sighting.revision.0)
     }
 
-    fn end(&mut self, id: OperationId, by: Option<(u64, &Sighting)>, ending: &Ending) -> Answer {
+    fn end(
+        &mut self,
+        id: OperationId,
+        token: Option<u64>,
+        sighting: Option<&Sighting>,
+        ending: &Ending,
+    ) -> Answer {
         if !self.is_here(id) {
             return Answer::Unknown;
         }
         let kept = &self.kept[&id];
-        let may = by.is_none_or(|(token, _)| token == kept.token && !kept.detached);
-        let (phase, revision) = by.map_or((kept.phase, kept.revision), |(_, sighting)| {
+        let may = token.is_none_or(|token| token == kept.token && !kept.detached);
+        let (phase, revision) = sighting.map_or((kept.phase, kept.revision), |sighting| {
             self.seen(id, sighting)
         });
         let Some(phase) = phase.after(Event::End(ending.outcome)).filter(|_| may) else {
@@ -520,19 +526,18 @@ impl Run {
             7..=10 => {
                 let sighting = sighting(subject, model, id, &mut choices);
                 let ending = ending(subject, &mut choices);
-                let should = model.end(id, Some((claim.token(), &sighting)), &ending);
+                let should = model.end(id, Some(claim.token()), Some(&sighting), &ending);
                 let is = settled(store.finish(claim, &sighting, &mut Some(ending)).await);
                 assert_eq!(is, should, "finish");
                 "finish"
             }
             11 | 12 => {
                 let ending = ending(subject, &mut choices);
-                let should = model.end(id, None, &ending);
-                assert_eq!(
-                    settled(store.complete(id, ending, None).await),
-                    should,
-                    "complete"
-                );
+                let sighting =
+                    (choices.below(2) == 0).then(|| sighting(subject, model, id, &mut choices));
+                let should = model.end(id, None, sighting.as_ref(), &ending);
+                let is = settled(store.complete(id, ending, sighting).await);
+                assert_eq!(is, should, "complete");
                 "complete"
             }
             13 => {

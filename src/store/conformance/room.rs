@@ -124,6 +124,19 @@ pub async fn room_is_not_made_of_what_is_gone(make: Make) {
     assert_eq!(subject.phase(kept).await, Some(SUCCEEDED));
 }
 
+/// What is gone is not counted on: nothing else is let go in the hope of it.
+pub async fn what_is_gone_is_not_counted_on(make: Make) {
+    let subject = of_bytes(make, 100);
+    let forgotten = subject.ended(Draft::default(), 30).await;
+    subject.store.mark_read(forgotten);
+    done(subject.store.forget(forgotten).await);
+    subject.ended(Draft::default(), 60).await;
+    let read = subject.ended(Draft::default(), 30).await;
+    subject.store.mark_read(read);
+    assert!(!subject.store.set_aside(50));
+    assert_eq!(subject.phase(read).await, Some(SUCCEEDED));
+}
+
 /// What has expired makes room, swept or not, read or not.
 pub async fn what_has_expired_makes_room(make: Make) {
     let subject = of_operations(make, 2);
@@ -170,6 +183,20 @@ pub async fn a_response_without_room_changes_nothing(make: Make) {
     done(subject.finish(&claim, subject.success(41)).await);
     assert!(subject.is_gone(unread).await);
     assert_eq!(subject.store.usage().bytes, 41);
+}
+
+/// An ending that finds no room is given back, to be tried again as it is.
+pub async fn an_ending_without_room_is_given_back(make: Make) {
+    let subject = of_bytes(make, 100);
+    let unread = subject.ended(Draft::default(), 60).await;
+    let claim = subject.accept(Draft::default()).await;
+    let seen = subject.started();
+    let mut ending = Some(subject.success(41));
+    full(subject.store.finish(&claim, &seen, &mut ending).await);
+    assert!(ending.is_some());
+    done(subject.store.forget(unread).await);
+    done(subject.store.finish(&claim, &seen, &mut ending).await);
+    assert!(ending.is_none());
 }
 
 /// Nothing is let go for a response that would not fit even so.

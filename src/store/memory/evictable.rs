@@ -1,4 +1,7 @@
-use super::{ledger::Ledger, time::Tick};
+use super::{
+    ledger::{Ledger, Need},
+    time::Tick,
+};
 use std::{
     collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,7 +13,7 @@ pub(super) struct Evictable(Mutex<Read>);
 
 #[derive(Default)]
 pub(super) struct Read {
-    /// The first to end first; see [`Entry::eviction`](super::shard::Entry::eviction).
+    /// The first to end first; see [`Entry::eviction`](super::kept::Entry::eviction).
     queue: BTreeSet<(Tick, u64)>,
     /// Bytes of them. An entry counts until it is accounted for as removed.
     bytes: u64,
@@ -23,6 +26,11 @@ impl Evictable {
 }
 
 impl Read {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.bytes == 0
+    }
+
     pub(super) fn insert(&mut self, entry: (Tick, u64), bytes: u64) {
         self.queue.insert(entry);
         self.bytes += bytes;
@@ -34,9 +42,9 @@ impl Read {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// The first to let go, unless letting go of all would not make room for `bytes`.
-    pub(super) fn next_for(&mut self, bytes: u64, ledger: &Ledger) -> Option<(Tick, u64)> {
-        if ledger.would_fit(bytes, self.bytes) {
+    /// The first to let go, unless letting go of all would not make the room that is needed.
+    pub(super) fn next_for(&mut self, need: Need, ledger: &Ledger) -> Option<(Tick, u64)> {
+        if ledger.would_have_room(need, self.queue.len() as u64, self.bytes) {
             self.queue.pop_first()
         } else {
             None

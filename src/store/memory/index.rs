@@ -28,6 +28,13 @@ impl<K: Eq + Hash, V> Sharded<K, V> {
     }
 }
 
+#[cfg(test)]
+impl<K, V> Sharded<K, V> {
+    fn len(&self) -> usize {
+        self.0.iter().map(|part| part.lock().unwrap().len()).sum()
+    }
+}
+
 /// Makes a map that is mostly empty smaller. Gives the one that was too large, to be freed elsewhere.
 fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) -> Option<HashMap<K, V>> {
     (map.capacity() > 64 && map.len() < map.capacity() / 8).then(|| {
@@ -45,6 +52,11 @@ type Key = [u8; 32];
 pub(super) struct Keys(Sharded<Key, OperationId>);
 
 impl Keys {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn lock(&self, key: &UniqueKey) -> NamedBy<'_> {
         NamedBy {
             key: *key.as_hash(),
@@ -87,6 +99,11 @@ impl NamedBy<'_> {
 pub(super) struct Owners(Sharded<Owner, BTreeMap<u64, u64>>);
 
 impl Owners {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Enters an operation at the place that is drawn for it, while the owner's list stands still: so the list never
     /// gets an item in front of one that a reader has passed.
     pub(super) fn insert(&self, owner: &Owner, hash: u64, draw: impl FnOnce() -> u64) -> u64 {

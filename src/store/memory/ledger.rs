@@ -2,6 +2,13 @@ use super::MemoryLimits;
 use crate::store::StoreUsage;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+/// What there is to be room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Need {
+    Operation,
+    Bytes(u64),
+}
+
 /// Counts what is kept, and never above the limits: room is reserved before anything is put into it.
 ///
 /// The numbers order nothing else, so relaxed atomics are enough.
@@ -44,11 +51,20 @@ impl Ledger {
         release(&self.bytes, bytes);
     }
 
-    /// Whether `bytes` more would fit if `freed` were gone.
-    pub(super) fn would_fit(&self, bytes: u64, freed: u64) -> bool {
-        let rest = self.bytes.load(Relaxed).saturating_sub(freed);
-        rest.checked_add(bytes)
-            .is_some_and(|sum| sum <= self.limits.bytes)
+    pub(super) fn has_room(&self, need: Need) -> bool {
+        self.would_have_room(need, 0, 0)
+    }
+
+    /// Whether there would be room if so many operations with so many bytes were gone.
+    pub(super) fn would_have_room(&self, need: Need, operations: u64, bytes: u64) -> bool {
+        let operations = self.operations.load(Relaxed).saturating_sub(operations);
+        let bytes = self.bytes.load(Relaxed).saturating_sub(bytes);
+        match need {
+            Need::Operation => operations < self.limits.operations && bytes < self.limits.bytes,
+            Need::Bytes(more) => bytes
+                .checked_add(more)
+                .is_some_and(|sum| sum <= self.limits.bytes),
+        }
     }
 
     pub(super) fn ended(&self) {

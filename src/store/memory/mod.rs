@@ -1,6 +1,7 @@
 mod evictable;
 mod hints;
 mod index;
+mod kept;
 mod ledger;
 mod limits;
 mod list;
@@ -13,8 +14,9 @@ use self::{
     evictable::Evictable,
     hints::Hints,
     index::{Keys, Owners},
-    ledger::Ledger,
-    shard::{Debris, Due, Entry, Shard},
+    kept::{Debris, Due, Entry},
+    ledger::{Ledger, Need},
+    shard::Shard,
     time::Tick,
 };
 use super::{
@@ -26,7 +28,7 @@ use std::{
     fmt,
     num::NonZeroU32,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -59,11 +61,12 @@ const AT_ONCE: u32 = 32;
 /// assert_eq!(store.usage().operations, 0);
 /// ```
 pub struct MemoryStore {
-    // Locks are taken in this order: a key, what is evictable, a shard, an owner. Of each kind at most one is held.
+    // Locks are taken in this order, and of each kind one at most; of the last two not both.
+    making_room: Mutex<()>,
     keys: Keys,
-    evictable: Evictable,
     shards: Box<[Shard]>,
     owners: Owners,
+    evictable: Evictable,
     ledger: Ledger,
     hints: Hints,
     clock: Clock,
@@ -93,10 +96,11 @@ impl MemoryStore {
     #[must_use]
     pub fn new(limits: MemoryLimits, clock: Clock) -> Self {
         Self {
+            making_room: Mutex::new(()),
             keys: Keys::default(),
-            evictable: Evictable::default(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             owners: Owners::default(),
+            evictable: Evictable::default(),
             ledger: Ledger::new(limits),
             hints: Hints::default(),
             clock,
@@ -149,7 +153,7 @@ impl MemoryStore {
             if let Some(created) = self.try_create(record, now) {
                 return Ok(created);
             }
-            self.make_room(1, now)?;
+            self.make_room(Need::Operation, now)?;
         }
     }
 
@@ -173,7 +177,6 @@ impl MemoryStore {
                 Lookup::Unknown => {}
             }
         }
-        let mut debris = Debris::default();
         let created = self.shard(id).write(|kept| {
             match kept.look_up(id, now) {
                 Lookup::Found(record) => {
@@ -191,15 +194,12 @@ impl MemoryStore {
                 Some(owner) => self.owners.insert(owner, id.hash64(), draw),
                 None => draw(),
             };
-            kept.insert(Entry::new(record.clone(), sequence), &mut debris);
+            kept.insert(Entry::new(record.clone(), sequence));
             Some(Created::New(Claim::new(id, record.attempt, sequence)))
         });
         if let (Some(named), Some(Created::New(_))) = (&mut named, &created) {
             named.set(id);
         }
-        // Before `debris`, which may take time to free.
-        drop(named);
-        drop(debris);
         created
     }
 
@@ -220,7 +220,7 @@ impl MemoryStore {
             if let Some(settled) = settled {
                 return Ok(self.tell(settled));
             }
-            self.make_room(size, now)?;
+            self.make_room(Need::Bytes(size), now)?;
         }
     }
 
@@ -233,23 +233,19 @@ impl MemoryStore {
     }
 
     /// Lets go of what has expired, or else of the result that was read and ended first.
-    fn make_room(&self, bytes: u64, now: Tick) -> Result<(), StoreError> {
-        let falls = self.falls(now);
+    ///
+    /// One at a time: what another has let go must be accounted for before anybody may say that there is no room.
+    fn make_room(&self, need: Need, now: Tick) -> Result<(), StoreError> {
         let mut debris = Debris::default();
-        let has_expired = self
-            .shards
-            .iter()
-            .filter(|shard| shard.next_due().is_some_and(|due| due <= now))
-            .any(|shard| shard.write(|kept| kept.expire(now, falls, &mut debris)));
-        let is_made = has_expired || {
-            let mut evictable = self.evictable.lock();
-            // What was forgotten since it was read may still stand in the queue.
-            std::iter::from_fn(|| evictable.next_for(bytes, &self.ledger)).any(|named| {
-                self.shard_of(named.1)
-                    .write(|kept| kept.evict(named, falls, &mut debris))
-            })
-        };
-        self.settle(debris);
+        let turn = self
+            .making_room
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_made = self.ledger.has_room(need)
+            || self.expire_one(now, &mut debris)
+            || self.evict_one(need, now, &mut debris);
+        self.settle(&debris);
+        drop(turn);
         if is_made {
             Ok(())
         } else {
@@ -257,20 +253,33 @@ impl MemoryStore {
         }
     }
 
+    fn expire_one(&self, now: Tick, debris: &mut Debris) -> bool {
+        let falls = self.falls(now);
+        self.shards
+            .iter()
+            .filter(|shard| shard.next_due().is_some_and(|due| due <= now))
+            .any(|shard| shard.write(|kept| kept.expire(now, falls, debris)))
+    }
+
+    fn evict_one(&self, need: Need, now: Tick, debris: &mut Debris) -> bool {
+        let falls = self.falls(now);
+        // What is being forgotten or swept just now may still stand in the queue.
+        std::iter::from_fn(|| self.evictable.lock().next_for(need, &self.ledger)).any(|named| {
+            self.shard_of(named.1)
+                .write(|kept| kept.evict(named, falls, debris))
+        })
+    }
+
     fn mark_read_now(&self, id: OperationId) {
         let now = self.now();
-        let shard = self.shard(id);
-        // Nearly always it was noted long ago.
-        if !shard.read(|kept| kept.find(id).is_some_and(Entry::is_unread)) {
-            return;
-        }
-        let mut evictable = self.evictable.lock();
-        shard.write(|kept| {
+        self.shard(id).write(|kept| {
             if let Some(entry) = kept.mark_read(id, now)
                 && let Some(named) = entry.eviction()
             {
-                evictable.insert(named, entry.record.size() as u64);
                 self.ledger.was_read();
+                self.evictable
+                    .lock()
+                    .insert(named, entry.record.size() as u64);
             }
         });
     }
@@ -298,7 +307,7 @@ impl MemoryStore {
                         swept.done += 1;
                     }
                 });
-                self.settle(debris);
+                self.settle(&debris);
                 if swept.done == before {
                     break;
                 }
@@ -315,8 +324,8 @@ impl MemoryStore {
         swept
     }
 
-    /// Accounts for what was taken out, outside of the locks, and frees it.
-    fn settle(&self, debris: Debris) {
+    /// Accounts for what was taken out. Wakes tasks and takes locks, so it is not for those who hold one.
+    fn settle(&self, debris: &Debris) {
         for entry in &debris.removed {
             let size = entry.record.size() as u64;
             if let Some(named) = entry.eviction() {
@@ -330,7 +339,7 @@ impl MemoryStore {
         }
         self.ledger.tombstones_set(debris.set);
         self.ledger.tombstones_fell(debris.fallen);
-        self.free_keys(&debris);
+        self.free_keys(debris);
         while self.ledger.has_too_many_tombstones() {
             let oldest = self
                 .shards
@@ -410,7 +419,7 @@ impl Store for MemoryStore {
         let settled = self
             .shard(id)
             .write(|kept| kept.forget(id, now, falls, &mut debris));
-        self.settle(debris);
+        self.settle(&debris);
         StoreFuture::ready(Ok(settled))
     }
 
@@ -420,7 +429,7 @@ impl Store for MemoryStore {
 
     fn set_aside(&self, bytes: u64) -> bool {
         while !self.ledger.reserve_bytes(bytes) {
-            if self.make_room(bytes, self.now()).is_err() {
+            if self.make_room(Need::Bytes(bytes), self.now()).is_err() {
                 return false;
             }
         }

@@ -1,25 +1,13 @@
 //! One of the parts that a store is cut into, so that few callers meet at one lock.
 
-use super::{ledger::Ledger, time::Tick};
-use crate::{
-    record::{
-        Ending, Event, OperationId, Owner, Phase, Record, Sighting, Stop, Timestamp, UniqueKey,
-    },
-    store::{Claim, Lookup, Settled},
+use super::{
+    kept::{Burials, Entries, Kept, Order, Part, Tombstones},
+    time::Tick,
 };
-use hashbrown::HashTable;
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
-    mem,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
-
-/// Queues and tables below this many items are not worth making smaller.
-const SMALL: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Shard {
@@ -31,19 +19,54 @@ pub(super) struct Shard {
 }
 
 impl Shard {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Looks, changing nothing.
     pub(super) fn read<T>(&self, look: impl FnOnce(&Kept) -> T) -> T {
-        look(&self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&self.lock())
     }
 
     /// Changes something. What is to be freed is to be handed out of `change`, to be dropped outside of the lock.
     pub(super) fn write<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.lock();
         let answer = change(&mut kept);
         self.next_due.store(Tick::encode(kept.next_due()), Relaxed);
         self.next_fall
             .store(Tick::encode(kept.next_fall()), Relaxed);
+        let mut misfit = kept.misfit();
+        drop(kept);
+        while let Some((part, capacity)) = misfit {
+            misfit = self.refit(part, capacity);
+        }
         answer
+    }
+
+    /// Moves what has become too small or too large. Gives what is to be moved next.
+    ///
+    /// How long an allocator takes is not bounded, above all after much was freed, so nobody waits for it under the
+    /// lock: memory is had before, and given back after.
+    #[cold]
+    fn refit(&self, part: Part, capacity: usize) -> Option<(Part, usize)> {
+        match part {
+            Part::Entries => self.exchange(Entries::with_capacity(capacity), Kept::refit_entries),
+            Part::Agenda => self.exchange(Vec::with_capacity(capacity), Kept::refit_agenda),
+            Part::Order => self.exchange(Order::with_capacity(capacity), Kept::refit_order),
+            Part::Tombstones => {
+                self.exchange(Tombstones::with_capacity(capacity), Kept::refit_tombstones)
+            }
+            Part::Burials => self.exchange(Burials::with_capacity(capacity), Kept::refit_burials),
+        }
+    }
+
+    fn exchange<P>(&self, mut part: P, refit: fn(&mut Kept, &mut P)) -> Option<(Part, usize)> {
+        let mut kept = self.lock();
+        refit(&mut kept, &mut part);
+        let next = kept.misfit();
+        drop(kept);
+        drop(part);
+        next
     }
 
     /// When the first record here is due.
@@ -54,503 +77,5 @@ impl Shard {
     /// When the oldest tombstone here falls.
     pub(super) fn next_fall(&self) -> Option<Tick> {
         Tick::decode(self.next_fall.load(Relaxed))
-    }
-}
-
-/// What a shard keeps, and the queues that tell what is due and what came when.
-///
-/// The queues name entries by time and hash, and are not told when an entry goes: items that name nothing any more
-/// are stale. Their first items never are, and stale ones are swept out when they outnumber the others.
-#[derive(Default)]
-pub(super) struct Kept {
-    entries: HashTable<Entry>,
-    /// Entries with a due time.
-    dated: usize,
-    /// What is due next.
-    agenda: BinaryHeap<Reverse<(Tick, u64)>>,
-    /// What was created, oldest first: sequence and hash.
-    order: VecDeque<(u64, u64)>,
-    tombstones: HashTable<Tombstone>,
-    /// What falls next.
-    burials: VecDeque<(Tick, u64)>,
-}
-
-/// A record, and what the store knows of it. Small, since a table is never full.
-pub(super) struct Entry {
-    pub(super) record: Arc<Record>,
-    /// Its place in the order of creation, above a bit that tells whether its result was read.
-    place: u64,
-    /// When it expires, once it has ended, or is timed out, once its claim was given up.
-    due: Option<Tick>,
-}
-
-const _: () = assert!(size_of::<Entry>() == 24);
-
-impl Entry {
-    pub(super) fn new(record: Arc<Record>, sequence: u64) -> Self {
-        Self {
-            record,
-            place: sequence << 1,
-            due: None,
-        }
-    }
-
-    fn hash(&self) -> u64 {
-        self.record.id.hash64()
-    }
-
-    /// Its place in the order of creation; also the token of its only claim.
-    pub(super) fn sequence(&self) -> u64 {
-        self.place >> 1
-    }
-
-    pub(super) fn is_read(&self) -> bool {
-        self.place & 1 != 0
-    }
-
-    pub(super) fn is_unread(&self) -> bool {
-        !self.is_read() && self.record.phase().is_ended()
-    }
-
-    /// The claim, while it holds.
-    pub(super) fn claim(&self) -> Option<Claim> {
-        let record = &self.record;
-        self.due
-            .is_none()
-            .then(|| Claim::new(record.id, record.attempt, self.sequence()))
-    }
-
-    pub(super) fn has_expired(&self, now: Tick) -> bool {
-        self.due.is_some_and(|due| due <= now) && self.record.phase().is_ended()
-    }
-
-    /// When it ended, by the clock that decides. Means something only once it has.
-    pub(super) fn ended(&self) -> Option<Tick> {
-        self.due
-            .map(|due| due.before(self.record.submission.keep_for))
-    }
-
-    /// Whether this is what an item of the agenda means.
-    fn is_due(&self, due: Tick, hash: u64) -> bool {
-        self.due == Some(due) && self.hash() == hash
-    }
-
-    /// What the queue of read results knows it by.
-    pub(super) fn eviction(&self) -> Option<(Tick, u64)> {
-        self.ended()
-            .filter(|_| self.is_read())
-            .map(|ended| (ended, self.hash()))
-    }
-}
-
-/// What is remembered of an operation that is gone.
-pub(super) struct Tombstone {
-    id: OperationId,
-    owner: Option<Owner>,
-    key: Option<UniqueKey>,
-    falls: Tick,
-}
-
-impl Tombstone {
-    fn hash(&self) -> u64 {
-        self.id.hash64()
-    }
-}
-
-/// What was taken out under a lock, to be accounted for and dropped outside of it.
-#[derive(Default)]
-pub(super) struct Debris {
-    pub(super) removed: Vec<Entry>,
-    /// Tombstones that were set for them.
-    pub(super) set: u64,
-    /// Tombstones that fell.
-    pub(super) fallen: u64,
-    /// What keys no longer name.
-    pub(super) keys: Vec<(UniqueKey, OperationId)>,
-    owners: Vec<Owner>,
-    entries: Vec<HashTable<Entry>>,
-    tombstones: Vec<HashTable<Tombstone>>,
-}
-
-/// What was due.
-pub(super) enum Due {
-    Expired,
-    TimedOut(Arc<Record>),
-}
-
-impl Kept {
-    fn next_due(&self) -> Option<Tick> {
-        self.agenda.peek().map(|Reverse((due, _))| *due)
-    }
-
-    fn next_fall(&self) -> Option<Tick> {
-        self.burials.front().map(|(falls, _)| *falls)
-    }
-
-    pub(super) fn find(&self, id: OperationId) -> Option<&Entry> {
-        self.entries
-            .find(id.hash64(), |entry| entry.record.id == id)
-    }
-
-    pub(super) fn look_up(&self, id: OperationId, now: Tick) -> Lookup {
-        let gone = |owner: &Option<Owner>| Lookup::Gone {
-            owner: owner.clone(),
-        };
-        if let Some(entry) = self.find(id) {
-            return if entry.has_expired(now) {
-                gone(&entry.record.submission.owner)
-            } else {
-                Lookup::Found(entry.record.clone())
-            };
-        }
-        let standing = |tombstone: &Tombstone| tombstone.id == id && tombstone.falls > now;
-        match self.tombstones.find(id.hash64(), standing) {
-            Some(tombstone) => gone(&tombstone.owner),
-            None => Lookup::Unknown,
-        }
-    }
-
-    /// The record created at `sequence`, if it is still here.
-    pub(super) fn created_at(&self, sequence: u64, hash: u64, now: Tick) -> Option<Arc<Record>> {
-        let entry = self
-            .entries
-            .find(hash, |entry| entry.sequence() == sequence)?;
-        (!entry.has_expired(now)).then(|| entry.record.clone())
-    }
-
-    /// Place and hash of what was created last before `sequence`. It may be gone.
-    pub(super) fn created_before(&self, sequence: u64) -> Option<(u64, u64)> {
-        let newer = self
-            .order
-            .partition_point(|(created, _)| *created < sequence);
-        self.order.get(newer.checked_sub(1)?).copied()
-    }
-
-    /// Keeps a new entry, whose id must not be here and whose sequence must be the greatest so far.
-    pub(super) fn insert(&mut self, entry: Entry, debris: &mut Debris) {
-        let hash = entry.hash();
-        self.order.push_back((entry.sequence(), hash));
-        debris.entries.extend(grow(&mut self.entries, Entry::hash));
-        self.entries.insert_unique(hash, entry, Entry::hash);
-    }
-
-    /// Ends an operation, if `by` may. `None` if the ledger has no room; `ending` is then left where it is.
-    pub(super) fn end(
-        &mut self,
-        id: OperationId,
-        by: Option<&Claim>,
-        sighting: Option<&Sighting>,
-        ending: &mut Option<Ending>,
-        now: Tick,
-        ledger: &Ledger,
-    ) -> Option<Settled> {
-        let hash = id.hash64();
-        let Some(entry) = self
-            .entries
-            .find_mut(hash, |entry| entry.record.id == id)
-            .filter(|entry| !entry.has_expired(now))
-        else {
-            return Some(Settled::Unknown);
-        };
-        let fenced = by.is_some_and(|claim| entry.claim().as_ref() != Some(claim));
-        let outcome = ending.as_ref()?.outcome;
-        let phase = seen(&entry.record, sighting).after(Event::End(outcome));
-        if fenced || phase.is_none() {
-            return Some(Settled::Stands(entry.record.clone()));
-        }
-        let size = ending
-            .as_ref()
-            .and_then(|ending| ending.response.as_ref())
-            .map_or(0, |r| r.size());
-        if !ledger.reserve_bytes(size as u64) {
-            return None;
-        }
-        let record = Arc::make_mut(&mut entry.record);
-        if let Some(sighting) = sighting {
-            record.observe(sighting);
-        }
-        let ended = record.end(ending.take()?);
-        debug_assert!(ended, "the move was found lawful");
-        ledger.ended();
-        let done = entry.record.clone();
-        let due = now.after(done.submission.keep_for);
-        let was_detached = entry.due.replace(due).is_some();
-        self.agenda.push(Reverse((due, hash)));
-        if was_detached {
-            self.drop_stale();
-        } else {
-            self.dated += 1;
-        }
-        Some(Settled::Done(done))
-    }
-
-    /// Voids the claim, and has the operation timed out at `deadline`.
-    pub(super) fn detach(
-        &mut self,
-        claim: &Claim,
-        sighting: &Sighting,
-        deadline: Tick,
-        now: Tick,
-    ) -> Settled {
-        let hash = claim.id().hash64();
-        let Some(entry) = self
-            .entries
-            .find_mut(hash, |entry| entry.record.id == claim.id())
-            .filter(|entry| !entry.has_expired(now))
-        else {
-            return Settled::Unknown;
-        };
-        let lawful = seen(&entry.record, Some(sighting))
-            .after(Event::Report)
-            .is_some();
-        if !lawful || entry.claim().as_ref() != Some(claim) {
-            return Settled::Stands(entry.record.clone());
-        }
-        Arc::make_mut(&mut entry.record).observe(sighting);
-        entry.due = Some(deadline);
-        self.dated += 1;
-        self.agenda.push(Reverse((deadline, hash)));
-        Settled::Done(entry.record.clone())
-    }
-
-    /// Notes that the result was read. `None` if there is none, or it is noted already.
-    pub(super) fn mark_read(&mut self, id: OperationId, now: Tick) -> Option<&Entry> {
-        let entry = self
-            .entries
-            .find_mut(id.hash64(), |entry| entry.record.id == id)?;
-        if !entry.is_unread() || entry.has_expired(now) {
-            return None;
-        }
-        entry.place |= 1;
-        Some(entry)
-    }
-
-    /// Lets go of an operation that has ended.
-    pub(super) fn forget(
-        &mut self,
-        id: OperationId,
-        now: Tick,
-        falls: Option<Tick>,
-        debris: &mut Debris,
-    ) -> Settled {
-        match self.find(id).filter(|entry| !entry.has_expired(now)) {
-            None => Settled::Unknown,
-            Some(entry) if !entry.record.phase().is_ended() => {
-                Settled::Stands(entry.record.clone())
-            }
-            Some(entry) => {
-                let record = entry.record.clone();
-                self.remove(id.hash64(), |entry| entry.record.id == id, falls, debris);
-                Settled::Done(record)
-            }
-        }
-    }
-
-    /// Lets go of a result that was read, named as in [`Entry::eviction`]. It may be gone already.
-    pub(super) fn evict(
-        &mut self,
-        named: (Tick, u64),
-        falls: Option<Tick>,
-        debris: &mut Debris,
-    ) -> bool {
-        self.remove(
-            named.1,
-            |entry| entry.eviction() == Some(named),
-            falls,
-            debris,
-        )
-    }
-
-    /// Does the first thing of the agenda if it is due.
-    pub(super) fn do_due(
-        &mut self,
-        now: Tick,
-        wall: Timestamp,
-        falls: Option<Tick>,
-        ledger: &Ledger,
-        debris: &mut Debris,
-    ) -> Option<Due> {
-        if self.expire(now, falls, debris) {
-            return Some(Due::Expired);
-        }
-        let Reverse((due, hash)) = self
-            .agenda
-            .peek()
-            .filter(|Reverse((due, _))| *due <= now)
-            .copied()?;
-        self.agenda.pop();
-        let entry = self
-            .entries
-            .find_mut(hash, |entry| entry.is_due(due, hash))?;
-        let ended =
-            Arc::make_mut(&mut entry.record).end(Ending::without_response(Stop::TimedOut, wall));
-        debug_assert!(
-            ended,
-            "only what runs can be detached, and what runs can be timed out"
-        );
-        ledger.ended();
-        let record = entry.record.clone();
-        let due = now.after(record.submission.keep_for);
-        entry.due = Some(due);
-        self.agenda.push(Reverse((due, hash)));
-        self.drop_stale();
-        Some(Due::TimedOut(record))
-    }
-
-    /// Lets go of the first thing of the agenda if it has expired.
-    pub(super) fn expire(&mut self, now: Tick, falls: Option<Tick>, debris: &mut Debris) -> bool {
-        let Some(Reverse((due, hash))) = self
-            .agenda
-            .peek()
-            .filter(|Reverse((due, _))| *due <= now)
-            .copied()
-        else {
-            return false;
-        };
-        self.remove(
-            hash,
-            |entry| entry.is_due(due, hash) && entry.has_expired(now),
-            falls,
-            debris,
-        )
-    }
-
-    /// Drops the oldest tombstone, if `wanted`.
-    pub(super) fn fall(&mut self, wanted: impl FnOnce(Tick) -> bool, debris: &mut Debris) -> bool {
-        let Some((falls, hash)) = self
-            .burials
-            .front()
-            .copied()
-            .filter(|(falls, _)| wanted(*falls))
-        else {
-            return false;
-        };
-        self.burials.pop_front();
-        let found = self.tombstones.find_entry(hash, |stone| {
-            stone.falls == falls && stone.id.hash64() == hash
-        });
-        if let Ok(found) = found {
-            let (stone, _) = found.remove();
-            debris.keys.extend(stone.key.map(|key| (key, stone.id)));
-            debris.owners.extend(stone.owner);
-            debris.fallen += 1;
-        }
-        debris
-            .tombstones
-            .extend(shrink(&mut self.tombstones, Tombstone::hash));
-        shrink_queue(&mut self.burials);
-        true
-    }
-
-    /// Takes an entry out and leaves a tombstone, which falls when it is told to.
-    fn remove(
-        &mut self,
-        hash: u64,
-        is_it: impl Fn(&Entry) -> bool,
-        falls: Option<Tick>,
-        debris: &mut Debris,
-    ) -> bool {
-        let Ok(found) = self.entries.find_entry(hash, is_it) else {
-            return false;
-        };
-        let (entry, _) = found.remove();
-        self.dated -= usize::from(entry.due.is_some());
-        let Record { id, submission, .. } = &*entry.record;
-        let key = submission.key.as_ref().map(|used| used.key.clone());
-        match falls {
-            Some(falls) => {
-                let stone = Tombstone {
-                    id: *id,
-                    owner: submission.owner.clone(),
-                    key,
-                    falls,
-                };
-                debris
-                    .tombstones
-                    .extend(grow(&mut self.tombstones, Tombstone::hash));
-                self.tombstones.insert_unique(hash, stone, Tombstone::hash);
-                self.burials.push_back((falls, hash));
-                debris.set += 1;
-            }
-            None => debris.keys.extend(key.map(|key| (key, *id))),
-        }
-        debris.removed.push(entry);
-        debris
-            .entries
-            .extend(shrink(&mut self.entries, Entry::hash));
-        self.drop_stale();
-        true
-    }
-
-    /// Keeps the queues' first items fresh, and most of the others.
-    fn drop_stale(&mut self) {
-        let Self {
-            entries,
-            agenda,
-            order,
-            ..
-        } = self;
-        let is_due = |&Reverse((due, hash)): &Reverse<(Tick, u64)>| {
-            entries
-                .find(hash, |entry| entry.is_due(due, hash))
-                .is_some()
-        };
-        let is_here = |&(sequence, hash): &(u64, u64)| {
-            entries
-                .find(hash, |entry| entry.sequence() == sequence)
-                .is_some()
-        };
-        while agenda.peek().is_some_and(|item| !is_due(item)) {
-            agenda.pop();
-        }
-        while order.front().is_some_and(|item| !is_here(item)) {
-            order.pop_front();
-        }
-        if agenda.len() > 2 * self.dated + SMALL {
-            agenda.retain(is_due);
-            agenda.shrink_to(2 * agenda.len());
-        }
-        if order.len() > 2 * entries.len() + SMALL {
-            order.retain(is_here);
-        }
-        shrink_queue(order);
-    }
-}
-
-/// How an operation stands with what was seen of it taken in.
-fn seen(record: &Record, sighting: Option<&Sighting>) -> Phase {
-    let phase = record.phase();
-    match sighting {
-        Some(Sighting {
-            revision,
-            started: Some(_),
-            ..
-        }) if *revision > record.revision => phase.after(Event::Start).unwrap_or(phase),
-        _ => phase,
-    }
-}
-
-/// Makes room for one more. Gives the table that was outgrown, to be freed elsewhere.
-fn grow<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) -> Option<HashTable<T>> {
-    (table.len() == table.capacity()).then(|| resize(table, hash))
-}
-
-/// Makes a table that is mostly empty smaller. Gives the one that was too large, to be freed elsewhere.
-fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) -> Option<HashTable<T>> {
-    let buckets = table.num_buckets();
-    (buckets > SMALL && table.len() < buckets / 8).then(|| resize(table, hash))
-}
-
-fn resize<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) -> HashTable<T> {
-    let mut other = HashTable::with_capacity((2 * table.len()).max(4));
-    for item in table.drain() {
-        other.insert_unique(hash(&item), item, &hash);
-    }
-    mem::replace(table, other)
-}
-
-fn shrink_queue<T>(queue: &mut VecDeque<T>) {
-    if queue.capacity() > 4 * queue.len() + SMALL {
-        queue.shrink_to(2 * queue.len());
     }
 }

@@ -1,0 +1,755 @@
+//! What one shard keeps, under its lock.
+
+use super::{ledger::Ledger, time::Tick};
+use crate::{
+    record::{
+        Ending, Event, OperationId, Owner, Phase, Record, Sighting, Stop, Timestamp, UniqueKey,
+    },
+    store::{Claim, Lookup, Settled},
+};
+use hashbrown::HashTable;
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    mem,
+    sync::Arc,
+};
+
+/// Queues and tables below this many items are not worth making smaller.
+const SMALL: usize = 64;
+
+pub(super) type Entries = HashTable<Entry>;
+type Agenda = BinaryHeap<Reverse<(Tick, u64)>>;
+pub(super) type Order = VecDeque<(u64, u64)>;
+pub(super) type Tombstones = HashTable<Tombstone>;
+pub(super) type Burials = VecDeque<(Tick, u64)>;
+
+/// What a shard keeps, and the queues that tell what is due and what came when.
+///
+/// The queues name entries by time and hash, and are not told when an entry goes: items that name nothing any more
+/// are stale. Their first items never are, and stale ones are swept out when they outnumber the others.
+#[derive(Default)]
+pub(super) struct Kept {
+    entries: Entries,
+    /// Entries with a due time.
+    dated: usize,
+    /// What is due next.
+    agenda: Agenda,
+    /// What was created, oldest first: sequence and hash.
+    order: Order,
+    tombstones: Tombstones,
+    /// What falls next.
+    burials: Burials,
+}
+
+/// A record, and what the store knows of it. Small, since a table is never full.
+pub(super) struct Entry {
+    pub(super) record: Arc<Record>,
+    /// Its place in the order of creation, above a bit that tells whether its result was read.
+    place: u64,
+    /// When it expires, once it has ended, or is timed out, once its claim was given up.
+    due: Option<Tick>,
+}
+
+impl Entry {
+    pub(super) fn new(record: Arc<Record>, sequence: u64) -> Self {
+        Self {
+            record,
+            place: sequence << 1,
+            due: None,
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        self.record.id.hash64()
+    }
+
+    /// Its place in the order of creation; also the token of its only claim.
+    pub(super) fn sequence(&self) -> u64 {
+        self.place >> 1
+    }
+
+    pub(super) fn is_read(&self) -> bool {
+        self.place & 1 != 0
+    }
+
+    pub(super) fn is_unread(&self) -> bool {
+        !self.is_read() && self.record.phase().is_ended()
+    }
+
+    /// The claim, while it holds.
+    pub(super) fn claim(&self) -> Option<Claim> {
+        let record = &self.record;
+        self.due
+            .is_none()
+            .then(|| Claim::new(record.id, record.attempt, self.sequence()))
+    }
+
+    pub(super) fn has_expired(&self, now: Tick) -> bool {
+        self.due.is_some_and(|due| due <= now) && self.record.phase().is_ended()
+    }
+
+    /// When it ended, by the clock that decides. Means something only once it has.
+    pub(super) fn ended(&self) -> Option<Tick> {
+        self.due
+            .map(|due| due.before(self.record.submission.keep_for))
+    }
+
+    /// Whether this is what an item of the agenda means.
+    fn is_due(&self, due: Tick, hash: u64) -> bool {
+        self.due == Some(due) && self.hash() == hash
+    }
+
+    /// What the queue of read results knows it by.
+    pub(super) fn eviction(&self) -> Option<(Tick, u64)> {
+        self.ended()
+            .filter(|_| self.is_read())
+            .map(|ended| (ended, self.hash()))
+    }
+}
+
+/// What is remembered of an operation that is gone.
+pub(super) struct Tombstone {
+    id: OperationId,
+    owner: Option<Owner>,
+    key: Option<UniqueKey>,
+    falls: Tick,
+}
+
+impl Tombstone {
+    fn hash(&self) -> u64 {
+        self.id.hash64()
+    }
+}
+
+/// What was taken out under a lock, to be accounted for and dropped outside of it.
+#[derive(Default)]
+pub(super) struct Debris {
+    pub(super) removed: Vec<Entry>,
+    /// Tombstones that were set for them.
+    pub(super) set: u64,
+    /// Tombstones that fell.
+    pub(super) fallen: u64,
+    /// What keys no longer name.
+    pub(super) keys: Vec<(UniqueKey, OperationId)>,
+    owners: Vec<Owner>,
+}
+
+/// What was due.
+pub(super) enum Due {
+    Expired,
+    TimedOut(Arc<Record>),
+}
+
+impl Kept {
+    pub(super) fn next_due(&self) -> Option<Tick> {
+        self.agenda.peek().map(|Reverse((due, _))| *due)
+    }
+
+    pub(super) fn next_fall(&self) -> Option<Tick> {
+        self.burials.front().map(|(falls, _)| *falls)
+    }
+
+    pub(super) fn find(&self, id: OperationId) -> Option<&Entry> {
+        self.entries
+            .find(id.hash64(), |entry| entry.record.id == id)
+    }
+
+    pub(super) fn look_up(&self, id: OperationId, now: Tick) -> Lookup {
+        let gone = |owner: &Option<Owner>| Lookup::Gone {
+            owner: owner.clone(),
+        };
+        if let Some(entry) = self.find(id) {
+            return if entry.has_expired(now) {
+                gone(&entry.record.submission.owner)
+            } else {
+                Lookup::Found(entry.record.clone())
+            };
+        }
+        let standing = |tombstone: &Tombstone| tombstone.id == id && tombstone.falls > now;
+        match self.tombstones.find(id.hash64(), standing) {
+            Some(tombstone) => gone(&tombstone.owner),
+            None => Lookup::Unknown,
+        }
+    }
+
+    /// The record created at `sequence`, if it is still here.
+    pub(super) fn created_at(&self, sequence: u64, hash: u64, now: Tick) -> Option<Arc<Record>> {
+        let entry = self
+            .entries
+            .find(hash, |entry| entry.sequence() == sequence)?;
+        (!entry.has_expired(now)).then(|| entry.record.clone())
+    }
+
+    /// Place and hash of what was created last before `sequence`. It may be gone.
+    pub(super) fn created_before(&self, sequence: u64) -> Option<(u64, u64)> {
+        let newer = self
+            .order
+            .partition_point(|(created, _)| *created < sequence);
+        self.order.get(newer.checked_sub(1)?).copied()
+    }
+
+    /// Keeps a new entry, whose id must not be here and whose sequence must be the greatest so far.
+    pub(super) fn insert(&mut self, entry: Entry) {
+        let hash = entry.hash();
+        self.order.push_back((entry.sequence(), hash));
+        self.entries.insert_unique(hash, entry, Entry::hash);
+    }
+
+    /// Ends an operation, if `by` may. `None` if the ledger has no room; `ending` is then left where it is.
+    pub(super) fn end(
+        &mut self,
+        id: OperationId,
+        by: Option<&Claim>,
+        sighting: Option<&Sighting>,
+        ending: &mut Option<Ending>,
+        now: Tick,
+        ledger: &Ledger,
+    ) -> Option<Settled> {
+        let hash = id.hash64();
+        let Some(entry) = self
+            .entries
+            .find_mut(hash, |entry| entry.record.id == id)
+            .filter(|entry| !entry.has_expired(now))
+        else {
+            return Some(Settled::Unknown);
+        };
+        let fenced = by.is_some_and(|claim| entry.claim().as_ref() != Some(claim));
+        let outcome = ending.as_ref()?.outcome;
+        let phase = seen(&entry.record, sighting).after(Event::End(outcome));
+        if fenced || phase.is_none() {
+            return Some(Settled::Stands(entry.record.clone()));
+        }
+        let size = ending
+            .as_ref()
+            .and_then(|ending| ending.response.as_ref())
+            .map_or(0, |r| r.size());
+        if !ledger.reserve_bytes(size as u64) {
+            return None;
+        }
+        let record = Arc::make_mut(&mut entry.record);
+        if let Some(sighting) = sighting {
+            record.observe(sighting);
+        }
+        let ended = record.end(ending.take()?);
+        debug_assert!(ended, "the move was found lawful");
+        ledger.ended();
+        let done = entry.record.clone();
+        let due = now.after(done.submission.keep_for);
+        let was_detached = entry.due.replace(due).is_some();
+        self.agenda.push(Reverse((due, hash)));
+        if was_detached {
+            self.drop_stale();
+        } else {
+            self.dated += 1;
+        }
+        Some(Settled::Done(done))
+    }
+
+    /// Voids the claim, and has the operation timed out at `deadline`.
+    pub(super) fn detach(
+        &mut self,
+        claim: &Claim,
+        sighting: &Sighting,
+        deadline: Tick,
+        now: Tick,
+    ) -> Settled {
+        let hash = claim.id().hash64();
+        let Some(entry) = self
+            .entries
+            .find_mut(hash, |entry| entry.record.id == claim.id())
+            .filter(|entry| !entry.has_expired(now))
+        else {
+            return Settled::Unknown;
+        };
+        let lawful = seen(&entry.record, Some(sighting))
+            .after(Event::Report)
+            .is_some();
+        if !lawful || entry.claim().as_ref() != Some(claim) {
+            return Settled::Stands(entry.record.clone());
+        }
+        Arc::make_mut(&mut entry.record).observe(sighting);
+        entry.due = Some(deadline);
+        self.dated += 1;
+        self.agenda.push(Reverse((deadline, hash)));
+        Settled::Done(entry.record.clone())
+    }
+
+    /// Notes that the result was read. `None` if there is none, or it is noted already.
+    pub(super) fn mark_read(&mut self, id: OperationId, now: Tick) -> Option<&Entry> {
+        let entry = self
+            .entries
+            .find_mut(id.hash64(), |entry| entry.record.id == id)?;
+        if !entry.is_unread() || entry.has_expired(now) {
+            return None;
+        }
+        entry.place |= 1;
+        Some(entry)
+    }
+
+    /// Lets go of an operation that has ended.
+    pub(super) fn forget(
+        &mut self,
+        id: OperationId,
+        now: Tick,
+        falls: Option<Tick>,
+        debris: &mut Debris,
+    ) -> Settled {
+        match self.find(id).filter(|entry| !entry.has_expired(now)) {
+            None => Settled::Unknown,
+            Some(entry) if !entry.record.phase().is_ended() => {
+                Settled::Stands(entry.record.clone())
+            }
+            Some(entry) => {
+                let record = entry.record.clone();
+                self.remove(id.hash64(), |entry| entry.record.id == id, falls, debris);
+                Settled::Done(record)
+            }
+        }
+    }
+
+    /// Lets go of a result that was read, named as in [`Entry::eviction`]. It may be gone already.
+    pub(super) fn evict(
+        &mut self,
+        named: (Tick, u64),
+        falls: Option<Tick>,
+        debris: &mut Debris,
+    ) -> bool {
+        self.remove(
+            named.1,
+            |entry| entry.eviction() == Some(named),
+            falls,
+            debris,
+        )
+    }
+
+    /// Does the first thing of the agenda if it is due.
+    pub(super) fn do_due(
+        &mut self,
+        now: Tick,
+        wall: Timestamp,
+        falls: Option<Tick>,
+        ledger: &Ledger,
+        debris: &mut Debris,
+    ) -> Option<Due> {
+        if self.expire(now, falls, debris) {
+            return Some(Due::Expired);
+        }
+        let Reverse((due, hash)) = self
+            .agenda
+            .peek()
+            .filter(|Reverse((due, _))| *due <= now)
+            .copied()?;
+        self.agenda.pop();
+        let entry = self
+            .entries
+            .find_mut(hash, |entry| entry.is_due(due, hash))?;
+        let ended =
+            Arc::make_mut(&mut entry.record).end(Ending::without_response(Stop::TimedOut, wall));
+        debug_assert!(
+            ended,
+            "only what runs can be detached, and what runs can be timed out"
+        );
+        ledger.ended();
+        let record = entry.record.clone();
+        let due = now.after(record.submission.keep_for);
+        entry.due = Some(due);
+        self.agenda.push(Reverse((due, hash)));
+        self.drop_stale();
+        Some(Due::TimedOut(record))
+    }
+
+    /// Lets go of the first thing of the agenda if it has expired.
+    pub(super) fn expire(&mut self, now: Tick, falls: Option<Tick>, debris: &mut Debris) -> bool {
+        let Some(Reverse((due, hash))) = self
+            .agenda
+            .peek()
+            .filter(|Reverse((due, _))| *due <= now)
+            .copied()
+        else {
+            return false;
+        };
+        self.remove(
+            hash,
+            |entry| entry.is_due(due, hash) && entry.has_expired(now),
+            falls,
+            debris,
+        )
+    }
+
+    /// Drops the oldest tombstone, if `wanted`.
+    pub(super) fn fall(&mut self, wanted: impl FnOnce(Tick) -> bool, debris: &mut Debris) -> bool {
+        let Some((falls, hash)) = self
+            .burials
+            .front()
+            .copied()
+            .filter(|(falls, _)| wanted(*falls))
+        else {
+            return false;
+        };
+        self.burials.pop_front();
+        let found = self.tombstones.find_entry(hash, |stone| {
+            stone.falls == falls && stone.id.hash64() == hash
+        });
+        if let Ok(found) = found {
+            let (stone, _) = found.remove();
+            debris.keys.extend(stone.key.map(|key| (key, stone.id)));
+            debris.owners.extend(stone.owner);
+            debris.fallen += 1;
+        }
+        true
+    }
+
+    /// Takes an entry out and leaves a tombstone, which falls when it is told to.
+    fn remove(
+        &mut self,
+        hash: u64,
+        is_it: impl Fn(&Entry) -> bool,
+        falls: Option<Tick>,
+        debris: &mut Debris,
+    ) -> bool {
+        let Ok(found) = self.entries.find_entry(hash, is_it) else {
+            return false;
+        };
+        let (entry, _) = found.remove();
+        self.dated -= usize::from(entry.due.is_some());
+        let Record { id, submission, .. } = &*entry.record;
+        let key = submission.key.as_ref().map(|used| used.key.clone());
+        match falls {
+            Some(falls) => {
+                let stone = Tombstone {
+                    id: *id,
+                    owner: submission.owner.clone(),
+                    key,
+                    falls,
+                };
+                self.tombstones.insert_unique(hash, stone, Tombstone::hash);
+                self.burials.push_back((falls, hash));
+                debris.set += 1;
+            }
+            None => debris.keys.extend(key.map(|key| (key, *id))),
+        }
+        debris.removed.push(entry);
+        self.drop_stale();
+        true
+    }
+
+    /// Keeps the queues' first items fresh, and most of the others.
+    fn drop_stale(&mut self) {
+        let Self {
+            entries,
+            agenda,
+            order,
+            ..
+        } = self;
+        let is_due = |&Reverse((due, hash)): &Reverse<(Tick, u64)>| {
+            entries
+                .find(hash, |entry| entry.is_due(due, hash))
+                .is_some()
+        };
+        let is_here = |&(sequence, hash): &(u64, u64)| {
+            entries
+                .find(hash, |entry| entry.sequence() == sequence)
+                .is_some()
+        };
+        while agenda.peek().is_some_and(|item| !is_due(item)) {
+            agenda.pop();
+        }
+        while order.front().is_some_and(|item| !is_here(item)) {
+            order.pop_front();
+        }
+        if agenda.len() > 2 * self.dated + SMALL {
+            agenda.retain(is_due);
+        }
+        if order.len() > 2 * entries.len() + SMALL {
+            order.retain(is_here);
+        }
+    }
+}
+
+/// How an operation stands with what was seen of it taken in.
+fn seen(record: &Record, sighting: Option<&Sighting>) -> Phase {
+    let phase = record.phase();
+    match sighting {
+        Some(Sighting {
+            revision,
+            started: Some(_),
+            ..
+        }) if *revision > record.revision => phase.after(Event::Start).unwrap_or(phase),
+        _ => phase,
+    }
+}
+
+/// What is to be moved to an allocation of another size. See [`Kept::misfit`].
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    Entries,
+    Agenda,
+    Order,
+    Tombstones,
+    Burials,
+}
+
+impl Kept {
+    /// The first part that is full or mostly empty, and the capacity that it should have instead.
+    ///
+    /// A part that is filled up before somebody has seen to this grows by itself.
+    pub(super) fn misfit(&self) -> Option<(Part, usize)> {
+        let parts = [
+            (
+                Part::Entries,
+                self.entries.len(),
+                self.entries.capacity(),
+                self.entries.num_buckets(),
+            ),
+            (
+                Part::Agenda,
+                self.agenda.len(),
+                self.agenda.capacity(),
+                self.agenda.capacity(),
+            ),
+            (
+                Part::Order,
+                self.order.len(),
+                self.order.capacity(),
+                self.order.capacity(),
+            ),
+            (
+                Part::Tombstones,
+                self.tombstones.len(),
+                self.tombstones.capacity(),
+                self.tombstones.num_buckets(),
+            ),
+            (
+                Part::Burials,
+                self.burials.len(),
+                self.burials.capacity(),
+                self.burials.capacity(),
+            ),
+        ];
+        parts.into_iter().find_map(|(part, len, capacity, size)| {
+            let is_full = len == capacity && len > 0;
+            let is_mostly_empty = size > SMALL && len < size / 16;
+            (is_full || is_mostly_empty).then(|| (part, (2 * len).max(4)))
+        })
+    }
+
+    /// Moves the entries to `new`, if they fit. What is in `new` then is to be freed.
+    pub(super) fn refit_entries(&mut self, new: &mut Entries) {
+        if new.capacity() <= self.entries.len() {
+            return;
+        }
+        // By the queue, which has the hashes at hand, and not by the records, which are all over the memory.
+        for &(sequence, hash) in &self.order {
+            let found = self
+                .entries
+                .find_entry(hash, |entry| entry.sequence() == sequence);
+            if let Ok(found) = found {
+                new.insert_unique(hash, found.remove().0, Entry::hash);
+            }
+        }
+        debug_assert!(
+            self.entries.is_empty(),
+            "all that was created stands in the queue"
+        );
+        mem::swap(&mut self.entries, new);
+    }
+
+    pub(super) fn refit_agenda(&mut self, new: &mut Vec<Reverse<(Tick, u64)>>) {
+        if new.capacity() > self.agenda.len() {
+            let mut old = mem::take(&mut self.agenda).into_vec();
+            new.append(&mut old);
+            self.agenda = mem::replace(new, old).into();
+        }
+    }
+
+    pub(super) fn refit_order(&mut self, new: &mut Order) {
+        refill(&mut self.order, new);
+    }
+
+    pub(super) fn refit_tombstones(&mut self, new: &mut Tombstones) {
+        if new.capacity() > self.tombstones.len() {
+            for tombstone in self.tombstones.drain() {
+                new.insert_unique(tombstone.hash(), tombstone, Tombstone::hash);
+            }
+            mem::swap(&mut self.tombstones, new);
+        }
+    }
+
+    pub(super) fn refit_burials(&mut self, new: &mut Burials) {
+        refill(&mut self.burials, new);
+    }
+}
+
+fn refill<T>(queue: &mut VecDeque<T>, new: &mut VecDeque<T>) {
+    if new.capacity() > queue.len() {
+        new.extend(queue.drain(..));
+        mem::swap(queue, new);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        record::Submission,
+        store::{Clock, Created, MemoryLimits, MemoryStore, Store},
+    };
+    use std::{
+        num::NonZeroU32,
+        time::{Duration, SystemTime},
+    };
+
+    const OPERATIONS: usize = 20_000;
+
+    fn create(store: &MemoryStore, clock: &Clock) -> Claim {
+        let keep_for = Duration::from_secs(60);
+        let submission = Submission::new(http::Method::POST, "/".into(), "/".into(), keep_for);
+        let record = Record::new(OperationId::random(), submission, clock.wall());
+        match store.create(&Arc::new(record)).now() {
+            Ok(Ok(Created::New(claim))) => claim,
+            other => panic!("expected a new operation, got {other:?}"),
+        }
+    }
+
+    fn end(store: &MemoryStore, clock: &Clock, id: OperationId) {
+        let ending = Ending::without_response(Stop::Cancelled, clock.wall());
+        assert!(matches!(
+            store.complete(id, ending, None).now(),
+            Ok(Ok(Settled::Done(_)))
+        ));
+    }
+
+    /// What tables and queues hold, and what they could hold.
+    fn sizes(store: &MemoryStore) -> [usize; 2] {
+        let of = |kept: &Kept| {
+            let queues = kept.agenda.len() + kept.order.len() + kept.burials.len();
+            let capacities =
+                kept.agenda.capacity() + kept.order.capacity() + kept.burials.capacity();
+            let tables = kept.entries.num_buckets() + kept.tombstones.num_buckets();
+            [
+                kept.entries.len() + kept.tombstones.len() + queues,
+                tables + capacities,
+            ]
+        };
+        let all = store.shards.iter().map(|shard| shard.read(of));
+        all.fold([0, 0], |sum, one| [sum[0] + one[0], sum[1] + one[1]])
+    }
+
+    #[test]
+    fn an_entry_is_small() {
+        assert_eq!(size_of::<Entry>(), 24);
+    }
+
+    #[test]
+    fn queues_do_not_grow_with_what_is_gone() {
+        let clock = Clock::manual(SystemTime::now());
+        let store = MemoryStore::new(MemoryLimits::default().tombstones(0), clock.clone());
+        // One that stays in front of all queues.
+        let first = create(&store, &clock).id();
+        for _ in 0..OPERATIONS {
+            clock.advance(Duration::from_millis(1));
+            let id = create(&store, &clock).id();
+            end(&store, &clock, id);
+            let _ = store.forget(id).now();
+        }
+        end(&store, &clock, first);
+        let [items, room] = sizes(&store);
+        assert!(
+            items <= 64 * 3 * SMALL && room <= 2 * 64 * 3 * SMALL,
+            "{items} in {room}"
+        );
+    }
+
+    #[test]
+    fn deadlines_that_were_met_do_not_stay() {
+        let clock = Clock::manual(SystemTime::now());
+        let store = MemoryStore::new(MemoryLimits::default(), clock.clone());
+        let sighting = Sighting {
+            revision: crate::record::Revision(2),
+            at: clock.wall(),
+            started: Some(clock.wall()),
+            report: None,
+        };
+        for _ in 0..OPERATIONS {
+            let claim = create(&store, &clock);
+            let _ = store
+                .detach(&claim, &sighting, Duration::from_secs(1_000))
+                .now();
+            end(&store, &clock, claim.id());
+        }
+        let agenda: usize = store
+            .shards
+            .iter()
+            .map(|shard| shard.read(|kept| kept.agenda.len()))
+            .sum();
+        assert!(agenda <= 2 * OPERATIONS + 64 * SMALL, "{agenda}");
+    }
+
+    #[test]
+    fn an_emptied_store_is_small_again() {
+        let clock = Clock::manual(SystemTime::now());
+        let store = MemoryStore::new(MemoryLimits::default(), clock.clone());
+        for _ in 0..OPERATIONS {
+            let id = create(&store, &clock).id();
+            end(&store, &clock, id);
+        }
+        for _ in 0..2 {
+            clock.advance(Duration::from_secs(100_000));
+            let _ = store.sweep(NonZeroU32::MAX).now();
+        }
+        let [items, room] = sizes(&store);
+        assert_eq!(items, 0);
+        assert!(room <= 64 * 5 * SMALL, "{room}");
+    }
+
+    #[test]
+    fn other_ways_to_an_operation_go_with_it() {
+        let clock = Clock::manual(SystemTime::now());
+        let store = MemoryStore::new(MemoryLimits::default().operations(2_000), clock.clone());
+        for number in 0..4_000 {
+            clock.advance(Duration::from_millis(1));
+            let keep_for = Duration::from_secs(60);
+            let mut submission =
+                Submission::new(http::Method::POST, "/".into(), "/".into(), keep_for);
+            submission.owner = Some(Owner::new((number % 100).to_string()));
+            submission.key = Some(crate::record::KeyUse {
+                key: UniqueKey::shared(&number.to_string()),
+                fingerprint: crate::record::Fingerprint::from_hash([0; 32]),
+            });
+            let record = Record::new(OperationId::random(), submission, clock.wall());
+            let id = record.id;
+            assert!(matches!(
+                store.create(&Arc::new(record)).now(),
+                Ok(Ok(Created::New(_)))
+            ));
+            end(&store, &clock, id);
+            store.mark_read(id);
+            if number % 3 == 0 {
+                let _ = store.forget(id).now();
+            }
+        }
+        assert_eq!((store.owners.len(), store.keys.len()), (100, 4_000));
+        clock.advance(Duration::from_secs(60));
+        let _ = store.sweep(NonZeroU32::MAX).now();
+        assert_eq!((store.owners.len(), store.keys.len()), (0, 4_000));
+        assert!(store.evictable.lock().is_empty());
+        clock.advance(Duration::from_secs(100_000));
+        let _ = store.sweep(NonZeroU32::MAX).now();
+        assert_eq!(store.keys.len(), 0);
+    }
+
+    #[test]
+    fn shards_are_used_evenly() {
+        let clock = Clock::manual(SystemTime::now());
+        let store = MemoryStore::new(MemoryLimits::default(), clock.clone());
+        for _ in 0..OPERATIONS {
+            create(&store, &clock);
+        }
+        let mean = OPERATIONS / store.shards.len();
+        for shard in &store.shards {
+            let kept = shard.read(|kept| kept.entries.len());
+            assert!(kept > mean / 2 && kept < mean * 2, "{kept}");
+        }
+    }
+}
