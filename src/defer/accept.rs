@@ -354,7 +354,7 @@ impl<'a> Desk<'a> {
             return Ok(self.accepted(record));
         };
         match reply.await {
-            Ok(Reply::Accepted(record)) => Ok(self.accepted(&record)),
+            Ok(Reply::Accepted) => Ok(self.accepted(record)),
             Ok(Reply::Response(captured)) => {
                 let body = ReplyBody::stored(&captured.stored, waiting.version);
                 let mut response = Response::new(ResponseBody::own(body));

@@ -47,7 +47,9 @@ pub(crate) struct Terms {
 /// One operation on its way: what it holds, and gives back however its task ends.
 #[derive(Debug)]
 pub(crate) struct Task {
-    pub(crate) record: Arc<Record>,
+    /// Until it is kept: a store that is the only one to hold a record changes it in place.
+    record: Option<Arc<Record>>,
+    target: Arc<str>,
     pub(crate) terms: Terms,
     live: Arc<Live>,
     place: Place,
@@ -64,7 +66,8 @@ impl Task {
         place.accept();
         place.engine().live.insert(live.clone());
         Self {
-            record,
+            target: record.submission.target.clone(),
+            record: Some(record),
             terms,
             live,
             place,
@@ -84,7 +87,7 @@ impl Task {
     /// There is nothing left to do.
     fn over(&mut self) {
         self.over = true;
-        self.engine().live.remove(self.record.id);
+        self.engine().live.remove(self.live.id());
         self.live.raise(Signal::Over);
     }
 }
@@ -132,7 +135,7 @@ impl<E> Hold<E> {
 #[derive(Debug)]
 pub(crate) enum Reply<E> {
     /// It takes longer; the operation is stored.
-    Accepted(Arc<Record>),
+    Accepted,
     /// The inner service has answered.
     Response(Captured),
     /// The inner service has failed.
@@ -190,7 +193,7 @@ impl Kept<Claim> {
 /// A store that answers at once leaves no moment in between at which the client could go away. With any other the
 /// keeping is part of the task: one task owns the operation from here to its end.
 pub(crate) fn keep_and_spawn<S, B, R>(
-    task: Task,
+    mut task: Task,
     hold: Option<Hold<S::Error>>,
     work: Work<S, B>,
 ) -> Result<Kept, oneshot::Receiver<Kept>>
@@ -203,8 +206,12 @@ where
     R::Error: Into<BoxError>,
 {
     // A future that was never polled has done nothing.
-    let at_once = task.engine().store.create(&task.record).now().ok();
+    let record = task.record.take();
+    let at_once = record
+        .as_ref()
+        .and_then(|record| task.engine().store.create(record).now().ok());
     if let Some(created) = at_once {
+        drop(record);
         let (claim, kept) = Kept::from(created).split();
         match claim {
             Some(claim) => trace::spawn(run(task, Some(claim), hold, work)),
@@ -214,7 +221,7 @@ where
     }
     let (tell, told) = oneshot::channel();
     trace::spawn(async move {
-        let (claim, kept) = keep(task.engine(), &task.record).await.split();
+        let (claim, kept) = keep(task.engine(), record).await.split();
         let _ = tell.send(kept);
         match claim {
             Some(claim) => run(task, Some(claim), hold, work).await,
@@ -225,15 +232,19 @@ where
 }
 
 /// Keeps an operation, trying again while it is uncertain whether that was done.
-async fn keep(engine: &Engine, record: &Arc<Record>) -> Kept<Claim> {
+async fn keep(engine: &Engine, record: Option<Arc<Record>>) -> Kept<Claim> {
     const TRIES: u32 = 3;
-    let mut created = engine.store.create(record).await;
+    // It has been tried before, in vain.
+    let Some(record) = record else {
+        return Kept::Failed(StoreError::new(StoreErrorKind::Unavailable));
+    };
+    let mut created = engine.store.create(&record).await;
     for _ in 1..TRIES {
         match &created {
             Err(error) if error.kind() == StoreErrorKind::Uncertain => {}
             _ => break,
         }
-        created = engine.store.create(record).await;
+        created = engine.store.create(&record).await;
     }
     created.into()
 }
@@ -267,14 +278,15 @@ where
         let end = {
             let Task {
                 record,
+                target,
                 live,
                 place,
                 terms,
                 ..
             } = &mut task;
-            let (record, live, terms) = (&*record, &*live, &*terms);
+            let (target, live, terms) = (&**target, &*live, &*terms);
             let engine = place.engine().clone();
-            let execution = execute(place, live, record, terms, work, hold.is_some());
+            let execution = execute(place, live, target, terms, work, hold.is_some());
             let mut guarded = pin!(Guarded::new(execution, live, terms));
             loop {
                 let turn = poll_fn(|cx| {
@@ -299,7 +311,8 @@ where
                     Turn::Unwanted => break End::Unwanted,
                 };
                 if claim.is_none() && !detached {
-                    match (Box::pin(keep(&engine, record)).await, &mut hold) {
+                    let kept = Box::pin(keep(&engine, record.take())).await;
+                    match (kept, &mut hold) {
                         (Kept::New(new), _) => claim = Some(new),
                         // The connection is held to the end, as without the layer.
                         (_, Some(hold)) => hold.limit = None,
@@ -317,7 +330,7 @@ where
                 if (claim.is_some() || detached)
                     && let Some(hold) = hold.take()
                 {
-                    let _ = hold.reply.send(Reply::Accepted(record.clone()));
+                    let _ = hold.reply.send(Reply::Accepted);
                 }
             }
         };
@@ -432,7 +445,7 @@ pub(crate) struct Captured {
 fn execute<'a, S, B, R>(
     place: &'a mut Place,
     live: &'a Arc<Live>,
-    record: &'a Record,
+    target: &'a str,
     terms: &'a Terms,
     work: Work<S, B>,
     held: bool,
@@ -463,7 +476,6 @@ where
         }
         let engine = place.engine();
         let is_failure = engine.is_failure(&head);
-        let target = &record.submission.target;
         let begun = Capture::begin(&head, target, body.size_hint().lower(), terms.response_body)?;
         let head = held.then(|| Box::new(head));
         let stored = beside(&mut driver, capture(&*engine.store, begun, body)).await?;
@@ -528,17 +540,17 @@ fn conclude<E: Into<BoxError>>(
         }
         End::Error(error) => {
             let reply = if answered {
-                trace::stopped(task.record.id, Stop::Errored, None);
+                trace::stopped(task.live.id(), Stop::Errored, None);
                 Some(Reply::Error(error))
             } else {
-                trace::stopped(task.record.id, Stop::Errored, Some(&*error.into()));
+                trace::stopped(task.live.id(), Stop::Errored, Some(&*error.into()));
                 None
             };
             (Ending::without_response(Stop::Errored, now), reply)
         }
         End::Stop(stop, cause) => {
             let cause = cause.as_deref().map(|cause| cause as &dyn Error);
-            trace::stopped(task.record.id, stop, cause);
+            trace::stopped(task.live.id(), stop, cause);
             let ending = Ending::without_response(stop, now);
             (ending, Some(Reply::Stopped(stop)))
         }
@@ -556,7 +568,7 @@ fn finish_now(task: &Task, claim: &Claim, ending: &mut Option<Ending>) -> Option
 /// Writes the end down, again and again while the store can't answer; gives up when the result would have expired.
 async fn finish(task: &Task, claim: &Claim, mut ending: Option<Ending>) -> Option<Settled> {
     let (store, sighting) = (&task.engine().store, task.live.sighting());
-    let deadline = Instant::now() + task.record.submission.keep_for;
+    let deadline = Instant::now() + task.engine().limits.keep_for;
     let mut pause = Duration::from_millis(50);
     while ending.is_some() {
         let error = match store.finish(claim, &sighting, &mut ending).await {
