@@ -89,12 +89,10 @@ pub(crate) fn service(
 
 async fn work(pause: Duration, body: RequestBody) -> Result<Response<Full<Bytes>>, Infallible> {
     const LENGTH: usize = 1024;
+    // In a box, or the sleeper would go on holding the room that the reading took.
+    let body = Box::pin(body.collect()).await;
     // What was read whole before does not fail now.
-    let body = body
-        .collect()
-        .await
-        .map(|body| body.to_bytes())
-        .unwrap_or_default();
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
     }

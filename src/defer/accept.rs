@@ -123,7 +123,7 @@ struct Received {
     body: Buffered,
     place: Place,
     owner: Option<Owner>,
-    key: Option<KeyUse>,
+    key: Option<Box<KeyUse>>,
 }
 
 /// Why it may not.
@@ -191,7 +191,7 @@ impl<'a> Desk<'a> {
             Some(key) => {
                 let fingerprint = fingerprint(head, body.bytes());
                 self.refuse_repeat(engine.store.find_key(&key).await, &fingerprint)?;
-                Some(KeyUse { key, fingerprint })
+                Some(Box::new(KeyUse { key, fingerprint }))
             }
             None => None,
         };
@@ -383,7 +383,7 @@ impl<'a> Desk<'a> {
         &self,
         head: &request::Parts,
         owner: Option<Owner>,
-        key: Option<KeyUse>,
+        key: Option<Box<KeyUse>>,
     ) -> Arc<Record> {
         let target = target(head).into();
         let face = self.face.name.clone();

@@ -31,7 +31,7 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
     time(out, ",\"started\":", view.started());
     time(out, ",\"updated\":", Some(view.updated()));
     time(out, ",\"ended\":", view.ending().map(|ending| ending.at));
-    time(out, ",\"expires\":", record.expires);
+    time(out, ",\"expires\":", record.expires());
     out.extend_from_slice(b",\"attempt\":");
     json::number(out, record.attempt.into());
     if let Some(report) = view.report() {

@@ -42,8 +42,6 @@ pub struct Record {
     pub started: Option<Timestamp>,
     /// When it last changed.
     pub updated: Timestamp,
-    /// When it will be forgotten; known once it has ended.
-    pub expires: Option<Timestamp>,
     /// What the handler last said about it.
     pub report: Option<Arc<Report>>,
     /// What was asked for.
@@ -62,7 +60,6 @@ impl Record {
             created,
             started: None,
             updated: created,
-            expires: None,
             report: None,
             submission,
         }
@@ -81,6 +78,12 @@ impl Record {
             State::Ended(ending) => Some(ending),
             State::Accepted | State::Running => None,
         }
+    }
+
+    /// When it will be forgotten; known once it has ended.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        Some(self.ending()?.at.after(self.submission.keep_for))
     }
 
     /// Takes in what the process that runs the operation knows: that it began, and what the handler said.
@@ -113,7 +116,6 @@ impl Record {
         }
         self.revision = self.revision.next();
         self.updated = self.updated.max(ending.at);
-        self.expires = Some(ending.at.after(self.submission.keep_for));
         self.state = State::Ended(ending);
         true
     }
@@ -151,7 +153,7 @@ pub struct Submission {
     /// Whose it is.
     pub owner: Option<Owner>,
     /// The idempotency key it was sent with.
-    pub key: Option<KeyUse>,
+    pub key: Option<Box<KeyUse>>,
     /// How long it is kept after its end.
     pub keep_for: Duration,
 }

@@ -334,33 +334,113 @@ where
                 }
             }
         };
-        let reply = match claim {
-            Some(claim) => {
-                let (mut ending, reply) = conclude(&task, end, hold.is_some());
-                if ending.is_none() {
-                    reply
-                } else {
-                    let mut settled = finish_now(&task, &claim, &mut ending);
-                    if settled.is_none() {
-                        settled = Box::pin(finish(&task, &claim, ending)).await;
-                    }
-                    // Cancelled, or completed from outside, at the last moment: that stands.
-                    let stands = Some(Reply::Stopped(Stop::Cancelled));
-                    if tell(&task, settled.as_ref()) {
-                        reply
-                    } else {
-                        stands
-                    }
-                }
+        if let Some(unfinished) = close(task, claim, hold, end) {
+            Box::pin(unfinished.finish()).await;
+        }
+    }
+}
+
+/// Writes the end of an operation down, and tells everybody. What is given back is to be waited for.
+fn close<E: Into<BoxError>>(
+    task: Task,
+    claim: Option<Claim>,
+    hold: Option<Hold<E>>,
+    end: End<E>,
+) -> Option<Unfinished<E>> {
+    let Some(claim) = claim else {
+        let reply = end.into_reply();
+        task.close(None, hold, reply);
+        return None;
+    };
+    let (mut ending, reply) = conclude(&task, end, hold.is_some());
+    if ending.is_none() {
+        task.close(None, hold, reply);
+        return None;
+    }
+    // At once, where the store can: a future that was never polled has done nothing.
+    let sighting = task.live.sighting();
+    let engine = task.engine();
+    let finished = engine
+        .store
+        .finish(&claim, &sighting, &mut ending)
+        .now()
+        .ok();
+    match finished {
+        Some(Ok(settled)) => {
+            task.close(Some(settled), hold, reply);
+            None
+        }
+        _ => Some(Unfinished {
+            task,
+            claim,
+            hold,
+            reply,
+            ending,
+        }),
+    }
+}
+
+impl Task {
+    /// The operation is over: gives everything back, and tells a client that waits.
+    fn close<E>(
+        mut self,
+        settled: Option<Settled>,
+        hold: Option<Hold<E>>,
+        reply: Option<Reply<E>>,
+    ) {
+        let reply = match settled {
+            Some(Settled::Done(record)) => {
+                self.engine().ended(&record);
+                reply
             }
-            None => end.into_reply(),
+            // Cancelled, or completed from outside, at the last moment: that stands.
+            Some(_) => Some(Reply::Stopped(Stop::Cancelled)),
+            None => reply,
         };
-        task.over();
+        self.over();
         // The place goes first: whoever has the answer may count on it.
-        drop(task);
+        drop(self);
         if let (Some(hold), Some(reply)) = (hold, reply) {
             let _ = hold.reply.send(reply);
         }
+    }
+}
+
+/// An operation whose end the store has not taken yet.
+struct Unfinished<E> {
+    task: Task,
+    claim: Claim,
+    hold: Option<Hold<E>>,
+    reply: Option<Reply<E>>,
+    ending: Option<Ending>,
+}
+
+impl<E> Unfinished<E> {
+    /// Tries again and again while the store can't answer; gives up when the result would have expired.
+    async fn finish(mut self) {
+        let deadline = Instant::now() + self.task.engine().limits.keep_for;
+        let mut pause = Duration::from_millis(50);
+        let settled = loop {
+            let (store, sighting) = (&self.task.engine().store, self.task.live.sighting());
+            let error = match store.finish(&self.claim, &sighting, &mut self.ending).await {
+                Ok(settled) => break settled,
+                Err(error) => error,
+            };
+            trace::store_failed("finish", &error);
+            let Some(ending) = &mut self.ending else {
+                break Settled::Unknown;
+            };
+            if error.kind() == StoreErrorKind::Full && ending.response.is_some() {
+                *ending = Ending::without_response(Stop::TooLarge, ending.at);
+                continue;
+            }
+            if Instant::now() >= deadline {
+                break Settled::Unknown;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        };
+        self.task.close(Some(settled), self.hold, self.reply);
     }
 }
 
@@ -478,7 +558,9 @@ where
         let is_failure = engine.is_failure(&head);
         let begun = Capture::begin(&head, target, body.size_hint().lower(), terms.response_body)?;
         let head = held.then(|| Box::new(head));
-        let stored = beside(&mut driver, capture(&*engine.store, begun, body)).await?;
+        // In a box: while the handler runs, which may be long, nothing is set aside for what comes after it.
+        let captured = Box::pin(capture(&*engine.store, begun, body));
+        let stored = beside(&mut driver, captured).await?;
         Ok(Captured {
             head,
             stored,
@@ -556,48 +638,4 @@ fn conclude<E: Into<BoxError>>(
         }
     };
     (Some(ending), reply)
-}
-
-/// Writes the end down, at once where the store can.
-fn finish_now(task: &Task, claim: &Claim, ending: &mut Option<Ending>) -> Option<Settled> {
-    let sighting = task.live.sighting();
-    let finished = task.engine().store.finish(claim, &sighting, ending);
-    finished.now().ok()?.ok()
-}
-
-/// Writes the end down, again and again while the store can't answer; gives up when the result would have expired.
-async fn finish(task: &Task, claim: &Claim, mut ending: Option<Ending>) -> Option<Settled> {
-    let (store, sighting) = (&task.engine().store, task.live.sighting());
-    let deadline = Instant::now() + task.engine().limits.keep_for;
-    let mut pause = Duration::from_millis(50);
-    while ending.is_some() {
-        let error = match store.finish(claim, &sighting, &mut ending).await {
-            Ok(settled) => return Some(settled),
-            Err(error) => error,
-        };
-        trace::store_failed("finish", &error);
-        let response = ending.as_mut().and_then(|ending| ending.response.take());
-        if error.kind() == StoreErrorKind::Full && response.is_some() {
-            ending = ending.map(|ending| Ending::without_response(Stop::TooLarge, ending.at));
-            continue;
-        }
-        if let Some(ending) = &mut ending {
-            ending.response = response;
-        }
-        if Instant::now() >= deadline {
-            break;
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(5));
-    }
-    None
-}
-
-/// Tells everybody of the end, if it was this one.
-fn tell(task: &Task, settled: Option<&Settled>) -> bool {
-    let Some(Settled::Done(record)) = settled else {
-        return false;
-    };
-    task.engine().ended(record);
-    true
 }

@@ -19,7 +19,7 @@ pub async fn what_was_created_is_found(make: Make) {
     assert_eq!(found.revision, record.revision);
     assert_eq!(found.phase(), Phase::Accepted);
     assert_eq!(found.created, record.created);
-    assert_eq!(found.expires, None);
+    assert_eq!(found.expires(), None);
     assert_eq!(found.submission.owner, Some(Owner::new("alice")));
     assert_eq!(found.submission.target, record.submission.target);
     assert_eq!(found.submission.keep_for, record.submission.keep_for);

@@ -49,7 +49,7 @@ pub async fn finish_ends_and_keeps_what_was_seen(make: Make) {
                 .and_then(|report| report.message.clone()),
             Some(message.clone())
         );
-        assert_eq!(record.expires, Some(at.after(KEEP_FOR)));
+        assert_eq!(record.expires(), Some(at.after(KEEP_FOR)));
         let left = record
             .ending()
             .and_then(|ending| ending.response.as_ref())

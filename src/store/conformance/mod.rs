@@ -175,9 +175,11 @@ impl Subject {
             keep_for,
         );
         submission.owner = draft.owner;
-        submission.key = draft.key.map(|key| KeyUse {
-            key,
-            fingerprint: Fingerprint::from_hash([7; 32]),
+        submission.key = draft.key.map(|key| {
+            Box::new(KeyUse {
+                key,
+                fingerprint: Fingerprint::from_hash([7; 32]),
+            })
         });
         let id = draft.id.unwrap_or_else(OperationId::random);
         Arc::new(Record::new(id, submission, self.clock.wall()))

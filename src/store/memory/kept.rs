@@ -713,10 +713,10 @@ mod tests {
             let mut submission =
                 Submission::new(http::Method::POST, "/".into(), "/".into(), keep_for);
             submission.owner = Some(Owner::new((number % 100).to_string()));
-            submission.key = Some(crate::record::KeyUse {
+            submission.key = Some(Box::new(crate::record::KeyUse {
                 key: UniqueKey::shared(&number.to_string()),
                 fingerprint: crate::record::Fingerprint::from_hash([0; 32]),
-            });
+            }));
             let record = Record::new(OperationId::random(), submission, clock.wall());
             let id = record.id;
             assert!(matches!(
