@@ -79,23 +79,24 @@ pub(crate) fn service(
             let refusal = refusal(&request);
             let body = request.into_body();
             async move {
-                match refusal {
-                    Some(status) => Ok(refused(status)),
-                    None => work(pause, body).await,
+                if let Some(status) = refusal {
+                    return Ok(refused(status));
                 }
+                // In a box, or the sleeper would go on holding the room that the reading took. What was read whole
+                // before does not fail now.
+                let body = Box::pin(body.collect()).await;
+                let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+                Ok(answer(&body))
             }
         }))
 }
 
-async fn work(pause: Duration, body: RequestBody) -> Result<Response<Full<Bytes>>, Infallible> {
+/// 1 KiB that begins with the request's body.
+fn answer(body: &[u8]) -> Response<Full<Bytes>> {
     const LENGTH: usize = 1024;
-    // In a box, or the sleeper would go on holding the room that the reading took.
-    let body = Box::pin(body.collect()).await;
-    // What was read whole before does not fail now.
-    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-    if !pause.is_zero() {
-        tokio::time::sleep(pause).await;
-    }
     let mut answer = Vec::with_capacity(LENGTH);
     answer.extend_from_slice(&body[..body.len().min(LENGTH)]);
     answer.resize(LENGTH, b'x');
@@ -104,7 +105,7 @@ async fn work(pause: Duration, body: RequestBody) -> Result<Response<Full<Bytes>
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/octet-stream"),
     );
-    Ok(response)
+    response
 }
 
 /// Why what has passed the layer is not for the handler.

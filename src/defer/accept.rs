@@ -305,7 +305,12 @@ impl<'a> Desk<'a> {
             record.revision,
             record.created,
         );
-        let task = Task::new(record.clone(), self.options.terms, Arc::new(live), place);
+        let task = Task::new(
+            record.clone(),
+            self.options.terms.clone(),
+            Arc::new(live),
+            place,
+        );
         compact(&mut head);
         self.face.dialect.take_out(&mut head.headers);
         let (body, driver) = make.make(body).into_parts();

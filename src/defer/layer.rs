@@ -47,7 +47,8 @@ pub(crate) struct Options {
     pub(crate) check: Option<Check>,
     pub(crate) request_body: u64,
     pub(crate) keep_for: Duration,
-    pub(crate) terms: Terms,
+    /// Shared by the operations that run by them.
+    pub(crate) terms: Arc<Terms>,
 }
 
 pub(crate) type KeyRule = Arc<dyn Fn(Head<'_>) -> Option<Cow<'static, str>> + Send + Sync>;
@@ -68,12 +69,12 @@ impl DeferLayer {
             check: None,
             request_body: limits.request_body,
             keep_for: limits.keep_for,
-            terms: Terms {
+            terms: Arc::new(Terms {
                 start_within: limits.start_within,
                 run_time: limits.run_time,
                 cancel_grace: limits.cancel_grace,
                 response_body: limits.response_body,
-            },
+            }),
         };
         Self {
             operations,
@@ -155,12 +156,12 @@ impl<M> DeferLayer<M> {
 
     /// Bytes of one response body. Default [`Limits::response_body`].
     pub fn response_body(self, bytes: u64) -> Self {
-        self.with(|options| options.terms.response_body = bytes)
+        self.with(|options| Arc::make_mut(&mut options.terms).response_body = bytes)
     }
 
     /// Time that an operation may run. Default [`Limits::run_time`].
     pub fn run_time(self, at_most: Duration) -> Self {
-        self.with(|options| options.terms.run_time = at_most)
+        self.with(|options| Arc::make_mut(&mut options.terms).run_time = at_most)
     }
 
     /// Time that an operation is kept after its end. Default [`Limits::keep_for`].

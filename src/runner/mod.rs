@@ -50,7 +50,7 @@ pub(crate) struct Task {
     /// Until it is kept: a store that is the only one to hold a record changes it in place.
     record: Option<Arc<Record>>,
     target: Arc<str>,
-    pub(crate) terms: Terms,
+    terms: Arc<Terms>,
     live: Arc<Live>,
     place: Place,
     over: bool,
@@ -59,7 +59,7 @@ pub(crate) struct Task {
 impl Task {
     pub(crate) fn new(
         record: Arc<Record>,
-        terms: Terms,
+        terms: Arc<Terms>,
         live: Arc<Live>,
         mut place: Place,
     ) -> Self {
@@ -284,7 +284,7 @@ where
                 terms,
                 ..
             } = &mut task;
-            let (target, live, terms) = (&**target, &*live, &*terms);
+            let (target, live, terms) = (&**target, &*live, &**terms);
             let engine = place.engine().clone();
             let execution = execute(place, live, target, terms, work, hold.is_some());
             let mut guarded = pin!(Guarded::new(execution, live, terms));
@@ -335,7 +335,7 @@ where
             }
         };
         if let Some(unfinished) = close(task, claim, hold, end) {
-            Box::pin(unfinished.finish()).await;
+            unfinished.await;
         }
     }
 }
@@ -346,7 +346,7 @@ fn close<E: Into<BoxError>>(
     claim: Option<Claim>,
     hold: Option<Hold<E>>,
     end: End<E>,
-) -> Option<Unfinished<E>> {
+) -> Option<Pin<Box<impl Future<Output = ()>>>> {
     let Some(claim) = claim else {
         let reply = end.into_reply();
         task.close(None, hold, reply);
@@ -370,13 +370,16 @@ fn close<E: Into<BoxError>>(
             task.close(Some(settled), hold, reply);
             None
         }
-        _ => Some(Unfinished {
-            task,
-            claim,
-            hold,
-            reply,
-            ending,
-        }),
+        _ => {
+            let unfinished = Unfinished {
+                task,
+                claim,
+                hold,
+                reply,
+                ending,
+            };
+            Some(Box::pin(unfinished.finish()))
+        }
     }
 }
 
