@@ -19,6 +19,8 @@ use tower_lro::{
 
 const PATH: &str = "/work";
 const MOUNT: &str = "/operations";
+/// Of an answer.
+const LENGTH: usize = 1024;
 
 /// As it comes from hyper, or as it is made again for the handler.
 pub(crate) type RequestBody = Either<Incoming, Full<Bytes>>;
@@ -75,36 +77,32 @@ pub(crate) fn service(
             Rebuilt::ready(Either::Right(Full::new(read.into_parts().0)))
         })
         .wrap(service_fn(move |request: Request<RequestBody>| {
-            // What the future keeps it keeps for as long as it sleeps: only the body is wanted.
+            // The future lives as long as the work: of the request it takes along only what it needs.
             let refusal = refusal(&request);
-            let body = request.into_body();
+            let mut body = request.into_body();
             async move {
                 if let Some(status) = refusal {
                     return Ok(refused(status));
                 }
-                // In a box, or the sleeper would go on holding the room that the reading took. What was read whole
-                // before does not fail now.
-                let body = Box::pin(body.collect()).await;
-                let body = body.map(|body| body.to_bytes()).unwrap_or_default();
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;
                 }
-                Ok(answer(&body))
+                let mut answer = Vec::with_capacity(LENGTH);
+                while let Some(Ok(frame)) = body.frame().await {
+                    let data = frame.data_ref().map_or(&[][..], |data| data);
+                    let room = LENGTH - answer.len();
+                    answer.extend_from_slice(&data[..data.len().min(room)]);
+                }
+                answer.resize(LENGTH, b'x');
+                Ok(answered(answer))
             }
         }))
 }
 
-/// 1 KiB that begins with the request's body.
-fn answer(body: &[u8]) -> Response<Full<Bytes>> {
-    const LENGTH: usize = 1024;
-    let mut answer = Vec::with_capacity(LENGTH);
-    answer.extend_from_slice(&body[..body.len().min(LENGTH)]);
-    answer.resize(LENGTH, b'x');
+fn answered(answer: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(answer));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/octet-stream"),
-    );
+    let kind = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 

@@ -551,25 +551,46 @@ where
         live.start();
         let handle = OperationHandle::new(live.clone());
         request.extensions_mut().insert(handle);
-        let response = beside(&mut driver, inner.call(*request)).await;
-        let (head, body) = response.map_err(Failure::Inner)?.into_parts();
-        if head.status.is_informational() {
-            let cause = format!("a deferred request was answered {}", head.status);
-            return Err(Failure::Stop(Stop::Errored, Some(cause.into())));
-        }
+        let response = beside(&mut driver, inner.call(unboxed(request))).await;
+        let response = response.map_err(Failure::Inner)?;
         let engine = place.engine();
-        let is_failure = engine.is_failure(&head);
-        let begun = Capture::begin(&head, target, body.size_hint().lower(), terms.response_body)?;
-        let head = held.then(|| Box::new(head));
-        // In a box: while the handler runs, which may be long, nothing is set aside for what comes after it.
-        let captured = Box::pin(capture(&*engine.store, begun, body));
-        let stored = beside(&mut driver, captured).await?;
+        let (is_failure, head, begun, body) = begin(engine, target, terms, response, held)?;
+        let stored = beside(&mut driver, capture(&*engine.store, begun, body)).await?;
         Ok(Captured {
             head,
             stored,
             is_failure,
         })
     }
+}
+
+/// Frees the box. Moved out of in an `async` block, it would stay to the block's end.
+#[expect(clippy::boxed_local)]
+fn unboxed<T>(boxed: Box<T>) -> T {
+    *boxed
+}
+
+type Begun<R> = (bool, Option<Box<response::Parts>>, Capture, R);
+
+/// Whether the response is a failure, its head if somebody waits for it, and what is to be captured.
+///
+/// A function, since an `async` block would hold a head that it has looked at while the body comes in.
+fn begin<R: Body, E>(
+    engine: &Engine,
+    target: &str,
+    terms: &Terms,
+    response: Response<R>,
+    held: bool,
+) -> Result<Begun<R>, Failure<E>> {
+    let (head, body) = response.into_parts();
+    if head.status.is_informational() {
+        let cause = format!("a deferred request was answered {}", head.status);
+        return Err(Failure::Stop(Stop::Errored, Some(cause.into())));
+    }
+    let is_failure = engine.is_failure(&head);
+    let begun = Capture::begin(&head, target, body.size_hint().lower(), terms.response_body)?;
+    let head = held.then(|| Box::new(head));
+    Ok((is_failure, head, begun, body))
 }
 
 pin_project! {
