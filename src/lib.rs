@@ -1,4 +1,4 @@
-//! Asynchronous request-reply as Tower middleware.
+#![doc = include_str!("docs/guide.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod defer;
@@ -23,3 +23,8 @@ pub use self::{
     status::{StatusFuture, StatusService, Wrapped, WrappedFuture},
     store::{MemoryStore, Store},
 };
+
+/// The examples of the README are examples like all others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

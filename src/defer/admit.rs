@@ -24,7 +24,8 @@ pub trait Admit: Send + Sync + 'static {
     /// Whether this one is.
     fn admit(&self, head: Head<'_>) -> bool;
 
-    /// Whether the answer depends on `Prefer`, so that caches have to be told.
+    /// Whether the answer depends on `Prefer`, so that caches have to be told, by `Vary`. Closures say no: one that reads
+    /// `Prefer` is better composed with [`asked`].
     fn reads_prefer(&self) -> bool {
         false
     }

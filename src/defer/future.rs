@@ -12,6 +12,12 @@ use tower_service::Service;
 
 pin_project! {
     /// Response future of [`Defer`](crate::Defer).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while the request is read, it leaves nothing behind. Once the operation is being stored it runs on to its
+    /// end, though nobody gets the 202. Dropped during a [wait](crate#wait) of a request without idempotency key, it drops
+    /// the work; and of a request that passes, the inner service's future.
     pub struct ResponseFuture<S: Service<Request<B>>, B, R> {
         #[pin]
         kind: Kind<S, B, R>,

@@ -105,9 +105,9 @@ impl<M> DeferLayer<M> {
         self.with(|options| options.wait = at_most)
     }
 
-    /// Where the idempotency key of a request comes from. Default: the field `Idempotency-Key`. Keys count for an owner
-    /// ([`Builder::owner`](crate::Builder::owner)), or not at all unless they are
-    /// [shared](crate::Builder::shared_keys).
+    /// Where the idempotency key of a request comes from; `None` for a request that has none. Default: the field
+    /// `Idempotency-Key`. Keys count for an owner ([`Builder::owner`](crate::Builder::owner)), or not at all unless they
+    /// are [shared](crate::Builder::shared_keys).
     pub fn key<K>(self, key: impl Fn(Head<'_>) -> Option<K> + Send + Sync + 'static) -> Self
     where
         K: Into<Cow<'static, str>>,
@@ -123,7 +123,8 @@ impl<M> DeferLayer<M> {
     }
 
     /// Refuses bad requests before they are accepted: what `check` answers with `Err` is sent at once, and nothing is
-    /// stored or run. It gets a copy of the head, and the body.
+    /// stored or run. It gets a copy of the head, and the body. The client waits for it meanwhile, and nothing limits its
+    /// time.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -149,22 +150,23 @@ impl<M> DeferLayer<M> {
         self.with(|options| options.check = Some(Arc::new(move |request| Box::pin(check(request)))))
     }
 
-    /// Bytes of one request body. Default [`Limits::request_body`].
+    /// Bytes of one request body; over it: 413 `too-large`. Default [`Limits::request_body`].
     pub fn request_body(self, bytes: u64) -> Self {
         self.with(|options| options.request_body = bytes)
     }
 
-    /// Bytes of one response body. Default [`Limits::response_body`].
+    /// Bytes of one response body, and of its trailers; over it the operation fails as `result-too-large`. Default
+    /// [`Limits::response_body`].
     pub fn response_body(self, bytes: u64) -> Self {
         self.with(|options| Arc::make_mut(&mut options.terms).response_body = bytes)
     }
 
-    /// Time that an operation may run. Default [`Limits::run_time`].
+    /// Time that an operation may run; over it the operation fails as `timed-out`. Default [`Limits::run_time`].
     pub fn run_time(self, at_most: Duration) -> Self {
         self.with(|options| Arc::make_mut(&mut options.terms).run_time = at_most)
     }
 
-    /// Time that an operation is kept after its end. Default [`Limits::keep_for`].
+    /// Time that an operation is kept after its end; afterwards: 410 `expired`. Default [`Limits::keep_for`].
     pub fn keep_for(self, time: Duration) -> Self {
         self.with(|options| options.keep_for = time)
     }
@@ -195,7 +197,7 @@ impl<M> DeferLayer<M> {
         }
     }
 
-    /// One service that answers under the mount and defers the rest with these options.
+    /// One service that answers under the mount and defers the rest with these options: for servers without a router.
     pub fn wrap<S>(self, inner: S) -> Wrapped<S, M>
     where
         M: Clone,
@@ -228,7 +230,7 @@ impl<M> fmt::Debug for DeferLayer<M> {
     }
 }
 
-/// How a layer makes request bodies again.
+/// How a layer makes request bodies again. [`ByTrait`] and [`WithFunction`] do.
 pub trait MakeBody<B>: Clone + Send + 'static {
     /// Makes one.
     fn make(&self, from: Buffered) -> Rebuilt<B>;

@@ -29,13 +29,18 @@ use http::{
 use std::{fmt, num::NonZeroU16, time::Duration};
 
 /// One wire protocol.
+///
+/// # Contract
+///
+/// Every method is pure: what it gives depends on its arguments alone. It is called while a request is answered, so it
+/// must not block.
 pub trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// What this request asks of operations, if it is addressed to them: by its path, by its verb.
     ///
     /// Asked by the status service, and by [`Wrapped`](crate::Wrapped) before it defers.
     fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address>;
 
-    /// What the client asks for in this protocol's words.
+    /// What the client asks for in this protocol's words. The engine cuts the wait down to what it allows.
     fn opt_in(&self, head: Head<'_>) -> OptIn;
 
     /// Takes what [`opt_in`](Self::opt_in) reads out of a request before the inner service sees it.

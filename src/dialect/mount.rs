@@ -139,7 +139,7 @@ impl<'a> Links<'a> {
         self.mount
     }
 
-    /// Appends the URL of the operation and `suffix`.
+    /// Appends the URL of the operation's monitor and `suffix`, such as `/result`.
     pub fn write(self, out: &mut Vec<u8>, suffix: &str) {
         let url = self.mount.url();
         out.reserve(url.len() + 1 + ID_LEN + suffix.len());
@@ -149,7 +149,7 @@ impl<'a> Links<'a> {
         out.extend_from_slice(suffix.as_bytes());
     }
 
-    /// The URL of the operation and `suffix`, as a header value.
+    /// The URL of the operation's monitor and `suffix`, such as `/result`, as the value of a field.
     #[must_use]
     pub fn header(self, suffix: &str) -> http::HeaderValue {
         let mut url = Vec::new();

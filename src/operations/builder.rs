@@ -48,14 +48,15 @@ impl Builder {
         }
     }
 
-    /// Where the status service is mounted: a literal path, as clients see it. Default `/operations`.
+    /// Where the status service is mounted: a literal path, as clients see it, that begins with a slash and does not end
+    /// with one. It stands in every `Location`. Default `/operations`.
     pub fn mount(mut self, path: impl Into<String>) -> Self {
         self.mount = path.into();
         self
     }
 
     /// What stands before the mount in URLs given to clients: `https://example.com` or `https://example.com/api`.
-    /// Default: nothing, so that URLs are path-absolute.
+    /// Default: nothing, so that URLs are path-absolute. Neither `Host` nor forwarded fields are ever used for it.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
         self
@@ -67,19 +68,23 @@ impl Builder {
         self
     }
 
-    /// Where operations are kept. Default a [`MemoryStore`] with the bounds of [`limits`](Self::limits).
+    /// Where operations are kept. Default a [`MemoryStore`] with the bounds of [`limits`](Self::limits). A store that is
+    /// given here has its own instead of [`Limits::stored`], [`stored_bytes`](Limits::stored_bytes),
+    /// [`tombstones`](Limits::tombstones) and [`tombstone_for`](Limits::tombstone_for).
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Arc::new(store));
         self
     }
 
-    /// The clock of the engine and of the default store. Default the system's.
+    /// The clock of the engine and of the default store: it dates records and decides when they expire. Default the
+    /// system's. What runs and what waits is timed by tokio's clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// Every bound. Default [`Limits::default`].
+    /// Every bound of the engine. Default [`Limits::default`]. A [`DeferLayer`](crate::DeferLayer) may set its own for
+    /// what it accepts.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -92,7 +97,7 @@ impl Builder {
     /// the rule gives `None` makes and sees operations that belong to nobody, and has no idempotency keys.
     ///
     /// The same rule must hold for the requests that reach the layer and for those that reach the status service: put
-    /// the authenticating layer outside of both.
+    /// the authenticating layer outside of both. It is asked at every one of them, perhaps more than once, and must not block.
     pub fn owner(
         mut self,
         rule: impl Fn(Head<'_>) -> Option<Owner> + Send + Sync + 'static,
@@ -108,7 +113,8 @@ impl Builder {
         self
     }
 
-    /// Whether a response of the inner service means that the operation failed. Default: 4xx and 5xx do.
+    /// Whether a response, of the inner service or by [`Operations::complete`], means that the operation failed. It is
+    /// replayed all the same; what differs is the outcome that clients are told. Default: 4xx and 5xx do.
     pub fn verdict(
         mut self,
         is_failure: impl Fn(&response::Parts) -> bool + Send + Sync + 'static,
@@ -117,8 +123,9 @@ impl Builder {
         self
     }
 
-    /// Called with every operation that ends in this process, for logs and metrics. Must not block; what it panics with
-    /// is dropped.
+    /// Called with every operation that ends in this process, for logs and metrics, after its end is stored. Requests
+    /// that were answered within their wait and never became operations are not among them. Must not block; what it
+    /// panics with is dropped.
     pub fn on_end(mut self, hook: impl Fn(&Record) + Send + Sync + 'static) -> Self {
         self.on_end = Some(Arc::new(hook));
         self

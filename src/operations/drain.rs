@@ -5,11 +5,11 @@ use std::{sync::atomic::Ordering, time::Duration};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Operations that ended by themselves while there was time.
+    /// Operations that ended by themselves while there was time, and requests whose reading did.
     pub finished: u64,
     /// Operations that were ended as interrupted.
     pub interrupted: u64,
-    /// Ended operations whose result nobody has read: lost with a store in memory.
+    /// Ended operations in the store whose result nobody has read: lost with the process if the store is in memory.
     pub unread: u64,
 }
 
@@ -18,10 +18,12 @@ const WIND_UP: Duration = Duration::from_millis(500);
 
 impl Operations {
     /// Prepares the end of the process: refuses new work (503 `draining`), answers every waiting reader with the present
-    /// state, gives running work until `deadline`, ends the rest as interrupted. Returns half a second after the deadline
-    /// at the latest, be it that a handler blocks its thread.
+    /// state, gives running work the time of `deadline`, ends the rest as interrupted. Returns when nothing is left, and
+    /// half a second after the deadline at the latest, even if a handler blocks its thread. What was
+    /// [detached](crate::OperationHandle::detach) and is to be completed from elsewhere is not waited for.
     ///
-    /// The status service goes on answering: stop the server after this, not before. There is no way back.
+    /// The status service goes on answering: stop the server after this, not before, as the
+    /// [guide](crate#shutdown) shows. There is no way back. Called again, it waits again, and tells what is unread by then.
     ///
     /// # Cancel safety
     ///

@@ -216,7 +216,7 @@ pub(crate) fn seconds(time: std::time::Duration) -> u32 {
 }
 
 impl Operations {
-    /// Begins to set up.
+    /// Begins to set up. [`Builder::build`] ends it; everything has a default.
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -252,12 +252,12 @@ impl Operations {
         })
     }
 
-    /// The layer that defers what reaches it.
+    /// The layer that defers what reaches it. The [guide](crate#mounting) tells where it goes.
     pub fn layer(&self) -> DeferLayer {
         DeferLayer::new(self.clone())
     }
 
-    /// The service that answers under the mount.
+    /// The service that answers under the mount: to be served at just the path that [`Builder::mount`] was told.
     pub fn status_service(&self) -> StatusService {
         StatusService::new(self.clone())
     }
@@ -269,12 +269,23 @@ impl Operations {
     }
 
     /// Response fields that a browser must be allowed to read, to be exposed by a CORS layer.
+    ///
+    /// ```
+    /// use tower_http::cors::CorsLayer;
+    /// use tower_lro::Operations;
+    ///
+    /// let operations = Operations::builder().build()?;
+    /// let cors = CorsLayer::new().expose_headers(operations.header_names().to_vec());
+    /// # Ok::<_, tower_lro::BuildError>(())
+    /// ```
     #[must_use]
     pub fn header_names(&self) -> &'static [HeaderName] {
         self.face.dialect.header_names()
     }
 
     /// An operation as it is now; `None` when it is not known (any more).
+    ///
+    /// This and all that follows is for the program: no owner is asked for.
     ///
     /// # Errors
     ///
@@ -297,7 +308,8 @@ impl Operations {
     /// Waits until an operation has changed since `since`, and gives it as it is then; at once if it has changed
     /// already or has ended, `None` when it is not known (any more).
     ///
-    /// Counts as a reader, but is not refused where there are too many: programs bound their own waiting.
+    /// Counts as a reader, but is not refused where there are too many. It waits without limit: programs bound their own
+    /// waiting, by [`tokio::time::timeout`] say.
     ///
     /// # Errors
     ///
@@ -326,6 +338,9 @@ impl Operations {
 
     /// Ends an operation with a response from outside: from an event's subscriber, or another task. Its handler, if it
     /// still runs here, is stopped as by a cancel.
+    ///
+    /// The response is read whole, within [`Limits::response_body`], and stored as a handler's would be. An operation that
+    /// has ended before [stands](Settled::Stands).
     ///
     /// # Errors
     ///
@@ -372,21 +387,31 @@ impl Operations {
             })
     }
 
-    /// Ends an operation that has not ended, as cancelled. Its handler is told and dropped.
+    /// Ends an operation that has not ended, as cancelled; one that has [stands](Settled::Stands). Its handler is told,
+    /// and dropped after [`Limits::cancel_grace`].
     ///
     /// # Errors
     ///
     /// When the store can't answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its end, it has ended the operation or not, and nothing in between.
     pub async fn cancel(&self, id: OperationId) -> Result<Settled, StoreError> {
         let ending = Ending::without_response(Stop::Cancelled, self.engine.clock.wall());
         self.engine.end_now(id, ending).await
     }
 
-    /// Lets go of an operation that has ended, and of its result; one that has not ended [stands](Settled::Stands).
+    /// Lets go of an operation that has ended, and of its result, and leaves a tombstone; one that has not ended
+    /// [stands](Settled::Stands).
     ///
     /// # Errors
     ///
     /// When the store can't answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its end, it has let go of the operation or not, and nothing in between.
     pub async fn forget(&self, id: OperationId) -> Result<Settled, StoreError> {
         let settled = self.engine.store.forget(id).await?;
         if let Settled::Done(_) = settled {
@@ -395,7 +420,7 @@ impl Operations {
         Ok(settled)
     }
 
-    /// Operations, newest first, a page at a time.
+    /// Operations, newest first, a page at a time: everybody's, unless the query names an owner.
     ///
     /// # Errors
     ///
@@ -410,7 +435,7 @@ impl Operations {
         Ok(page)
     }
 
-    /// What is held now. Never waits.
+    /// What is held now. Never waits. Each number is right for itself; together they are no snapshot.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let (places, stored) = (&self.engine.places, self.engine.store.usage());

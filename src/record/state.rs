@@ -157,7 +157,7 @@ impl fmt::Display for Reason {
 pub struct Ending {
     /// How it ended.
     pub outcome: Outcome,
-    /// When.
+    /// When it ended.
     pub at: Timestamp,
     /// The inner service's response. There always is one when the outcome is [`Outcome::Succeeded`] or
     /// [`Reason::Response`], and never otherwise.

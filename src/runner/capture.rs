@@ -12,6 +12,10 @@ use std::{
 };
 
 /// Takes the rest of a response in, within the limit and what room the store has.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice"
+)]
 pub(crate) fn capture<R>(
     store: &dyn Store,
     mut capture: Capture,

@@ -60,7 +60,7 @@ impl OperationHandle {
     /// Says how much is done, from 0 to 1 (what lies outside is taken for the nearest, and NaN for unknown), and what
     /// is being done, for people; an empty message takes the last one away.
     ///
-    /// Never waits, never fails; the last word counts. Readers see it at once on this process.
+    /// Never waits, never fails; the last word counts. Readers at this process see it at once.
     pub fn progress(&self, fraction: f32, message: impl Into<Cow<'static, str>>) {
         let message = message.into();
         self.live.report(|report| {
@@ -84,7 +84,8 @@ impl OperationHandle {
         Ok(())
     }
 
-    /// Tells the resource that the operation makes or changes, as soon as it is known.
+    /// Tells the resource that the operation makes or changes, as soon as it is known. Status documents show it as it is
+    /// given here.
     pub fn resource(&self, target: &Uri) {
         let target = target.to_string();
         self.live
@@ -96,8 +97,8 @@ impl OperationHandle {
         self.live.report(|report| report.retry_after = Some(delay));
     }
 
-    /// Whether the handler should stop: the operation was cancelled, completed from outside, ran out of time, or the
-    /// server shuts down.
+    /// Whether the handler should stop: the operation was cancelled, completed from outside, ran out of time, the server
+    /// shuts down, or it is simply over.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.live.signal().is_some()
@@ -106,7 +107,7 @@ impl OperationHandle {
     /// Waits until [`is_cancelled`](Self::is_cancelled).
     ///
     /// The handler's own future is dropped at that moment, unless [`Limits::cancel_grace`](crate::Limits::cancel_grace)
-    /// gives it time: this is for what it has spawned.
+    /// gives it time (there is none after a time limit): this is for what it has spawned.
     ///
     /// # Cancel safety
     ///

@@ -261,6 +261,10 @@ enum Turn<T> {
 ///
 /// The future's size is paid for by every pending operation. So it is a block, which uses its arguments where they are,
 /// and what is rarely waited for is in boxes.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice"
+)]
 pub(crate) fn run<S, B, R>(
     mut task: Task,
     mut claim: Option<Claim>,

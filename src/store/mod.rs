@@ -49,7 +49,7 @@ use std::{
 ///
 /// # Implementing
 ///
-/// Run [`conformance`](crate::store::conformance) (feature `testing`) against it. [`Record::observe`] and
+/// Run [`conformance`] (feature `testing`) against it. [`Record::observe`] and
 /// [`Record::end`] make the lawful moves for stores that hold records as they are.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Keeps a new operation, its key and the right to run it, in one step; idempotent on the id.
@@ -192,7 +192,7 @@ impl Claim {
         self.attempt
     }
 
-    /// What fences.
+    /// Differs for every claim that was ever given for the operation: by it a store refuses the writes of one that is void.
     #[must_use]
     pub const fn token(&self) -> u64 {
         self.token
@@ -325,7 +325,7 @@ pub struct Cursor(pub u64);
 pub struct Page {
     /// Newest first.
     pub records: Vec<Arc<Record>>,
-    /// Where to go on, when there may be more.
+    /// Where to go on, when there may be more: for [`ListQuery::after`].
     pub next: Option<Cursor>,
 }
 
