@@ -1,0 +1,391 @@
+//! The examples as programs: each is started, asked what its header says to ask it, and ended by ctrl-c.
+
+#![cfg(unix)]
+
+mod raw;
+
+use raw::{Answer, Ask, PATIENCE};
+use serde_json::json;
+use std::{
+    ffi::OsStr,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+/// Where cargo has put an example: beside the tests, which are in `deps`.
+///
+/// `cargo test` builds examples, `cargo test --test examples` does not: then it is done here.
+fn path_of(example: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let path = profile.join("examples").join(example);
+    if !path.exists() {
+        let mut build = std::process::Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--examples", "--target-dir"]);
+        build.arg(profile.parent().unwrap());
+        let release = profile.file_name() == Some(OsStr::new("release"));
+        build.args(release.then_some("--release"));
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(build.status().unwrap().success());
+    }
+    path
+}
+
+/// A server that runs.
+struct Program {
+    child: Child,
+    said: Lines<BufReader<ChildStdout>>,
+    address: SocketAddr,
+}
+
+impl Program {
+    /// Starts an example, and waits until it listens.
+    async fn start(example: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(path_of(example))
+            .arg("127.0.0.1:0")
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = timeout(PATIENCE, said.next_line()).await.unwrap();
+        let first = first.unwrap().unwrap();
+        let address = first.strip_prefix("listening on http://").unwrap();
+        let address = address.parse().unwrap();
+        Self {
+            child,
+            said,
+            address,
+        }
+    }
+
+    async fn ask(&self, ask: Ask) -> Answer {
+        ask.send(self.address).await
+    }
+
+    /// Asks for the operation's outcome, and waits for it.
+    async fn wait_for(&self, monitor: &str) -> Answer {
+        self.ask(Ask::get(monitor).field("Prefer", "wait=20")).await
+    }
+
+    /// The next line that it says.
+    async fn says(&mut self) -> String {
+        let line = timeout(PATIENCE, self.said.next_line()).await.unwrap();
+        line.unwrap().unwrap()
+    }
+
+    /// Presses ctrl-c.
+    fn interrupt(&self) {
+        let id = self.child.id().unwrap().to_string();
+        let mut kill = std::process::Command::new("kill");
+        let killed = kill.args(["-INT", &id]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// Waits for its end, which has to be a good one, and gives what else it has said.
+    async fn end(mut self) -> String {
+        let mut rest = String::new();
+        let mut said = self.said.into_inner();
+        let read = timeout(PATIENCE, said.read_to_string(&mut rest)).await;
+        read.unwrap().unwrap();
+        let status = timeout(PATIENCE, self.child.wait()).await.unwrap();
+        assert_eq!(status.unwrap().code(), Some(0));
+        rest
+    }
+}
+
+async fn run(example: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(path_of(example));
+    command.args(arguments).kill_on_drop(true);
+    let output = timeout(2 * PATIENCE, command.output()).await;
+    output.expect("ends within a minute").unwrap()
+}
+
+/// The first of the lines after it that begin so, without its beginning.
+fn line_after<'a>(text: &'a str, marker: &str, beginning: &str) -> &'a str {
+    let (_, after) = text
+        .split_once(marker)
+        .unwrap_or_else(|| panic!("no {marker} in {text}"));
+    let mut lines = after.lines();
+    lines
+        .find_map(|line| line.strip_prefix(beginning))
+        .unwrap_or_else(|| panic!("no {beginning} after {marker} in {text}"))
+}
+
+#[tokio::test]
+async fn tour_goes_the_whole_way_by_itself() {
+    let output = run("tour", &[]).await;
+
+    let said = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), &*errors),
+        (Some(0), ""),
+        "after {said}"
+    );
+    assert_eq!(
+        line_after(&said, "> POST /fingerprints?rounds=", "< "),
+        "HTTP/1.1 202 Accepted"
+    );
+    let progress = said.lines().filter(|line| line.contains("% sealing: "));
+    assert!(progress.count() >= 3, "no progress in {said}");
+    assert_eq!(
+        line_after(&said, "> GET /operations/", "< "),
+        "HTTP/1.1 200 OK"
+    );
+    let replay = line_after(&said, "> GET /operations/", "< {");
+    let replay: serde_json::Value = serde_json::from_str(&format!("{{{replay}")).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tour/main.rs");
+    let source = std::fs::read_to_string(source).unwrap();
+    assert_eq!(replay["bytes"], source.len());
+    assert_eq!(replay["lines"], source.lines().count());
+    assert_eq!(replay["words"], source.split_ascii_whitespace().count());
+
+    let saved = line_after(&said, "it is what this program has computed", "saved as ");
+    let bytes = std::fs::read(saved).unwrap();
+    std::fs::remove_file(saved).unwrap();
+    let saved: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(saved, replay);
+
+    let second = "> DELETE /operations/";
+    assert_eq!(line_after(&said, second, "< "), "HTTP/1.1 200 OK");
+    let gone = said.split_once(second).unwrap().1;
+    assert_eq!(
+        line_after(gone, "> GET /operations/", "< "),
+        "HTTP/1.1 410 Gone"
+    );
+    for step in ["submitted", "worked on", "replayed", "cancelled"] {
+        let steps = said.split_once("== How long it took").unwrap().1;
+        let took = steps.lines().find_map(|line| {
+            let (name, took) = line.trim().rsplit_once(' ')?;
+            (name.trim() == step).then_some(took)
+        });
+        assert!(took.is_some_and(|took| took.ends_with('s')), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn tour_tells_what_is_wrong_with_the_file() {
+    let missing = run("tour", &["/no/such/file"]).await;
+    let errors = String::from_utf8(missing.stderr).unwrap();
+    assert_eq!(
+        (missing.status.code(), &*errors),
+        (
+            Some(1),
+            "tour: /no/such/file: No such file or directory (os error 2)\n"
+        )
+    );
+    assert_eq!(missing.stdout, b"");
+
+    for arguments in [&["one", "two"][..], &["--help"]] {
+        let output = run("tour", arguments).await;
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), &*errors),
+            (Some(2), "usage: cargo run --example tour [-- PATH]\n")
+        );
+    }
+}
+
+#[tokio::test]
+async fn axum_defers_two_routes_and_shows_operations_to_their_owner() {
+    let mut program = Program::start("axum", &[]).await;
+    let alice = |ask: Ask| ask.field("Authorization", "Bearer alice-token");
+    let bob = |ask: Ask| ask.field("Authorization", "Bearer bob-token");
+
+    let accepted = program
+        .ask(alice(Ask::post("/api/v1/reports/7", "sales in May")))
+        .await;
+    let monitor = accepted.monitor();
+    assert!(monitor.starts_with("/api/v1/operations/"), "{monitor}");
+    let exporting = bob(Ask::post("/api/v1/exports/sales", "csv"));
+    let exporting = exporting.field("Prefer", "wait=10");
+    let waiting = alice(Ask::get(&monitor)).field("Prefer", "wait=10");
+    let (export, report) = tokio::join!(program.ask(exporting), program.ask(waiting));
+
+    assert_eq!(
+        (report.status, report.text()),
+        (201, "Report 7 of The Corner Shop for alice: sales in May\n")
+    );
+    assert_eq!(report.field("operation-outcome"), Some("succeeded"));
+    let stranger = program.ask(bob(Ask::get(&monitor))).await;
+    assert_eq!(
+        (stranger.status, &*stranger.problem()),
+        (404, "urn:tower-lro:problem:unknown")
+    );
+    assert_eq!(program.ask(Ask::get(&monitor)).await.status, 401);
+
+    assert_eq!(
+        (export.status, export.text()),
+        (200, "month,sales\nMay,1200\n")
+    );
+    assert!(export.field("server-timing").is_some());
+    assert_eq!(program.says().await, "POST /exports/sales: 200 OK");
+
+    let own = program.ask(alice(Ask::get("/api/v1/operations"))).await;
+    let own = own.json();
+    assert_eq!(own["operations"].as_array().unwrap().len(), 1);
+    assert_eq!(own["operations"][0]["links"]["monitor"], *monitor);
+    let quick = program.ask(alice(Ask::get("/api/v1/reports/7"))).await;
+    assert_eq!(quick.status, 200);
+    let wrong = Ask::new("PUT", "/api/v1/reports/7");
+    assert_eq!(program.ask(alice(wrong)).await.status, 405);
+
+    program.interrupt();
+    assert_eq!(program.end().await, "");
+}
+
+#[tokio::test]
+async fn hyper_defers_a_function_of_incoming() {
+    let program = Program::start("hyper", &[]).await;
+
+    let accepted = program.ask(Ask::post("/words", "three little words")).await;
+    let wrong = program.ask(Ask::get("/elsewhere")).await;
+    let unwanted = program.ask(Ask::post("/words", "x")).await.monitor();
+    let cancelled = program.ask(Ask::new("DELETE", &unwanted)).await;
+    assert_eq!(
+        (cancelled.status, &cancelled.json()["status"]),
+        (200, &json!("cancelled"))
+    );
+    let gone = program.ask(Ask::get(&unwanted)).await;
+    assert_eq!(
+        (gone.status, &*gone.problem()),
+        (410, "urn:tower-lro:problem:cancelled")
+    );
+
+    let counted = program.wait_for(&accepted.monitor()).await;
+    assert_eq!((counted.status, counted.text()), (200, "3 words\n"));
+    assert_eq!(counted.field("operation-outcome"), Some("succeeded"));
+    let nowhere = program.wait_for(&wrong.monitor()).await;
+    assert_eq!(
+        (nowhere.status, nowhere.field("operation-outcome")),
+        (404, Some("failed"))
+    );
+
+    program.interrupt();
+    assert_eq!(program.end().await, "");
+}
+
+#[tokio::test]
+async fn tonic_defers_the_plain_route_and_lets_grpc_pass() {
+    use bytes::Bytes;
+    use http::Request;
+    use http_body_util::{BodyExt, Full};
+    use hyper::client::conn::http2::handshake;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    let program = Program::start("tonic", &[]).await;
+    let stream = tokio::net::TcpStream::connect(program.address).await;
+    let io = TokioIo::new(stream.unwrap());
+    let (mut client, connection) = handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let url = |target: &str| format!("http://{}{target}", program.address);
+    let mut send = |request: http::request::Builder, body: &'static [u8]| {
+        let body = Full::new(Bytes::from_static(body));
+        let response = client.send_request(request.body(body).unwrap());
+        async move { timeout(PATIENCE, response).await.unwrap().unwrap() }
+    };
+
+    let accepted = send(Request::post(url("/reports/7")), b"sales in May").await;
+    assert_eq!(accepted.status(), 202);
+    let monitor = accepted.headers()["location"].to_str().unwrap();
+    let grpc = |method: &str| {
+        let request = Request::post(url(method));
+        let request = request.header("content-type", "application/grpc");
+        request.header("te", "trailers")
+    };
+
+    let check = grpc("/grpc.health.v1.Health/Check");
+    let checked = send(check, b"\0\0\0\0\0").await;
+    let checked = checked.into_body().collect().await.unwrap();
+    assert_eq!(checked.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(&checked.to_bytes()[..], b"\0\0\0\0\x02\x08\x01");
+
+    let watch = grpc("/grpc.health.v1.Health/Watch");
+    let mut watched = send(watch, b"\0\0\0\0\x09\x0a\x07reports").await;
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let frame = timeout(PATIENCE, watched.frame()).await.unwrap();
+        let data = frame.unwrap().unwrap().into_data().unwrap();
+        seen.push(*data.last().unwrap());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 2], "serving, and not serving");
+
+    let waiting = Request::get(url(monitor)).header("prefer", "wait=20");
+    let replay = send(waiting, b"").await;
+    assert_eq!(replay.status(), 201);
+    assert_eq!(replay.headers()["operation-outcome"], "succeeded");
+    let report = replay.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(report, "Report 7 of The Corner Shop: sales in May\n");
+
+    // The stream is still open: it is ended in good order with the server.
+    program.interrupt();
+    let rest = timeout(PATIENCE, watched.collect()).await.unwrap().unwrap();
+    assert_eq!(rest.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(program.end().await, "");
+}
+
+#[tokio::test]
+async fn drain_refuses_new_work_and_lets_clients_fetch_the_old() {
+    let mut program = Program::start("drain", &["4"]).await;
+    let begin = Instant::now();
+    let short = program.ask(Ask::post("/reports", "2")).await.monitor();
+    let long = program.ask(Ask::post("/reports", "60")).await.monitor();
+    let patient = Ask::get(&long).field("Prefer", "wait=30");
+    let address = program.address;
+    let patient = tokio::spawn(async move { patient.send(address).await });
+
+    program.interrupt();
+    assert_eq!(
+        program.says().await,
+        "draining: 2 pending; new work is refused, 4s to end"
+    );
+    // Who waits is told how it stands, long before its time.
+    let told = patient.await.unwrap();
+    assert_eq!(told.monitor(), long);
+    assert!(begin.elapsed() < Duration::from_secs(20));
+
+    let refused = program.ask(Ask::post("/reports", "1")).await;
+    assert_eq!(
+        (refused.status, &*refused.problem()),
+        (503, "urn:tower-lro:problem:draining")
+    );
+    assert_eq!(refused.field("retry-after"), Some("1"));
+
+    // Nobody reads while it drains.
+    assert_eq!(
+        program.says().await,
+        "drained: 1 finished, 1 interrupted, 2 outcomes unread"
+    );
+    assert_eq!(program.says().await, "leaving 3s to fetch them");
+    let fetched = program.ask(Ask::get(&short)).await;
+    assert_eq!((fetched.status, fetched.text()), (200, "a report of 2 s\n"));
+    let interrupted = program.ask(Ask::get(&long)).await;
+    assert_eq!(
+        (interrupted.status, &*interrupted.problem()),
+        (500, "urn:tower-lro:problem:interrupted")
+    );
+    assert_eq!(program.end().await, "stopping the server\nended\n");
+}
+
+#[tokio::test]
+async fn drain_ends_at_once_by_a_second_ctrl_c() {
+    let mut program = Program::start("drain", &["600"]).await;
+    program.ask(Ask::post("/reports", "600")).await.monitor();
+    program.interrupt();
+    assert_eq!(
+        program.says().await,
+        "draining: 1 pending; new work is refused, 600s to end"
+    );
+    program.interrupt();
+    assert_eq!(program.end().await, "ctrl-c again: ending at once\n");
+}

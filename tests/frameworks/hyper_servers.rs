@@ -1,0 +1,96 @@
+//! An `async fn(Request<Incoming>)`.
+
+use crate::{
+    Gate, as_it_was, assert_nothing_is_held, assert_replays, deferred, http2, listen, raw::Ask,
+};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use std::{convert::Infallible, net::SocketAddr};
+use tower::{Service, service_fn};
+use tower_lro::Operations;
+
+static GATE: Gate = Gate::new();
+
+async fn handler(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    GATE.pass().await;
+    let text = format!("{} {} {}", head.method, head.uri, body.len());
+    let response = Response::builder()
+        .status(StatusCode::UNPROCESSABLE_ENTITY)
+        .header(
+            "x-sum",
+            body.iter().map(|byte| u64::from(*byte)).sum::<u64>(),
+        );
+    Ok(response.body(Full::new(text.into())).unwrap())
+}
+
+async fn serve<S, B>(service: S) -> SocketAddr
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let (listener, address) = listen().await;
+    let service = TowerToHyperService::new(service);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service.clone();
+            tokio::spawn(async move {
+                let server = auto::Builder::new(TokioExecutor::new());
+                // How clients go away is their affair.
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_async_fn_of_incoming_is_deferred_by_adding_lines() {
+    let service = service_fn(handler);
+    let plain = serve(service).await;
+
+    let operations = Operations::builder().build().unwrap();
+    let service = service_fn(handler);
+    let service = operations.wrap(service);
+    let wrapped = serve(service).await;
+
+    // More than one read of the connection, so that it comes in several frames.
+    let body: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+    let ask = Ask::post("/sums?x=1", body.clone());
+    let original = as_it_was(plain, &ask, &GATE).await;
+    assert_eq!(
+        (original.status, original.text()),
+        (422, "POST /sums?x=1 300000")
+    );
+    let [accepted, _, replay] = deferred(wrapped, &ask, |ask| ask, &GATE).await;
+    assert_eq!(accepted.json()["request"]["target"], "/sums?x=1");
+    assert_replays(&replay, &original, "failed");
+    assert_nothing_is_held(&operations);
+
+    // The same server speaks HTTP/2, and another request is another operation.
+    let mut client = http2::connect(wrapped).await;
+    let request = Request::post(format!("http://{wrapped}/sums"));
+    let late = http2::late(&mut client, request.body(()).unwrap(), "late").await;
+    assert_eq!(late.status, 202);
+    let second = late.headers[header::LOCATION].to_str().unwrap().to_owned();
+    assert_ne!(Some(&*second), accepted.field("location"));
+    GATE.let_one_go();
+    let waiting = Ask::get(&second).field("Prefer", "wait=20");
+    let replay = waiting.send(wrapped).await;
+    // Over HTTP/2 a server knows the URI with its authority, and so does the handler.
+    let text = format!("POST http://{wrapped}/sums 4");
+    assert_eq!((replay.status, replay.text()), (422, &*text));
+}
