@@ -82,6 +82,7 @@ transcripts! {
     a_key_is_its_owners = "keys-of-owners"
     strict_keys_are_refused_while_pending = "keys-strict"
     an_owner_lists_what_is_its_own = "list"
+    a_list_goes_by_what_its_documents_say = "list-states"
     without_owners_there_is_no_list = "list-without-owners"
     what_gets_no_turn_ends_as_not_started = "not-started"
     options_tell_the_methods_of_a_resource = "options"
@@ -385,6 +386,7 @@ impl Stage {
                         Some(Owner::new(user.as_bytes()))
                     });
                 }
+                ["one", "runs", "at", "a", "time"] => limits.running = 1,
                 ["one", "place"] => (limits.running, limits.accepted) = (1, 0),
                 ["no", "readers"] => limits.readers = 0,
                 ["at", "most", n, "stored"] => limits.stored = n.parse().unwrap(),
