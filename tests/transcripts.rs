@@ -36,7 +36,8 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt};
 use tower_lro::{
-    Defer, Limits, OperationHandle, Operations, Owner, Rfc, StatusService, store::Clock,
+    Defer, Limits, OperationHandle, OperationId, Operations, Owner, Rfc, StatusService,
+    store::{Clock, ListQuery},
 };
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -71,11 +72,13 @@ transcripts! {
     conditions_hold_on_documents_and_deletes = "conditional"
     an_error_is_named_and_not_told = "error"
     a_response_that_breaks_off_is_an_error = "error-in-body"
+    a_service_that_fails_in_getting_ready_has_failed = "error-not-ready"
     what_expires_is_gone_and_later_unknown = "expired"
     what_is_forgotten_is_gone_and_later_unknown = "forgotten"
     a_failing_status_of_the_handler_is_replayed = "handler-error-status"
     head_is_get_without_a_body_and_delivers_nothing = "head"
     what_is_there_in_time_is_answered_at_once = "inline"
+    an_end_from_elsewhere_is_told_by_the_monitor = "inline-ended-elsewhere"
     a_drained_server_interrupts_and_goes_on_answering = "interrupted"
     a_repeated_key_meets_the_operation_in_every_state = "keys"
     a_repeated_key_gets_an_answer_at_once_again = "keys-inline"
@@ -87,6 +90,7 @@ transcripts! {
     what_gets_no_turn_ends_as_not_started = "not-started"
     options_tell_the_methods_of_a_resource = "options"
     a_panic_is_a_problem_without_its_message = "panic"
+    a_service_that_panics_in_getting_ready_has_panicked = "panic-not-ready"
     everything_a_handler_tells_is_in_the_pending_answers = "pending"
     refusals_leave_nothing_behind = "refused"
     a_replay_follows_its_table = "replay"
@@ -271,7 +275,15 @@ enum Told {
 #[derive(Clone)]
 struct Handler {
     told: Arc<Mutex<mpsc::UnboundedReceiver<Told>>>,
-    ready: bool,
+    ready: Ready,
+}
+
+#[derive(Clone, Copy)]
+enum Ready {
+    Always,
+    Never,
+    Fails,
+    Panics,
 }
 
 impl Service<Request<ReqBody>> for Handler {
@@ -280,10 +292,11 @@ impl Service<Request<ReqBody>> for Handler {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Content>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if self.ready {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
+        match self.ready {
+            Ready::Always => Poll::Ready(Ok(())),
+            Ready::Never => Poll::Pending,
+            Ready::Fails => Poll::Ready(Err("secret".into())),
+            Ready::Panics => panic!("secret"),
         }
     }
 
@@ -369,7 +382,7 @@ impl Stage {
         let clock = Clock::manual(SystemTime::UNIX_EPOCH + START);
         let mut limits = Limits::default();
         let mut builder = Operations::builder().clock(clock.clone());
-        let (mut ready, mut strict_keys) = (true, false);
+        let (mut ready, mut strict_keys) = (Ready::Always, false);
         for given in given {
             let words: Vec<_> = given.split(' ').collect();
             match words[..] {
@@ -397,7 +410,9 @@ impl Stage {
                     limits.response_body = n.parse().unwrap();
                 }
                 ["the", "longest", "wait", "is", time] => limits.wait = duration(time),
-                ["the", "inner", "service", "is", "never", "ready"] => ready = false,
+                ["the", "inner", "service", "is", "never", "ready"] => ready = Ready::Never,
+                ["the", "inner", "service", "fails", "in", ..] => ready = Ready::Fails,
+                ["the", "inner", "service", "panics", "in", ..] => ready = Ready::Panics,
                 _ => panic!("what is `{given}`?"),
             }
         }
@@ -434,7 +449,11 @@ impl Stage {
             _ => panic!("{place}: what is `{upload}`?"),
         };
         let mut start = start.split(' ');
-        let mut next = || start.next().unwrap_or_else(|| panic!("{place}: no request"));
+        let mut next = || {
+            start
+                .next()
+                .unwrap_or_else(|| panic!("{place}: no request"))
+        };
         let mut request = Request::new(body);
         *request.method_mut() = next().parse().unwrap();
         *request.uri_mut() = next().parse().unwrap();
@@ -499,6 +518,13 @@ impl Stage {
             self.tell(Told::Answer(response)).await;
         } else if let Some(what) = step.strip_prefix("the handler tells ") {
             self.tell(Told::Tell(what.to_owned())).await;
+        } else if let Some(body) = step.strip_prefix("the newest is completed: ") {
+            let response = Response::new(Content::of(body, HeaderMap::new()));
+            let id = self.newest().await;
+            self.operations.complete(id, response).await.unwrap();
+        } else if step == "the newest is cancelled" {
+            let id = self.newest().await;
+            self.operations.cancel(id).await.unwrap();
         } else if let Some(id) = step.strip_suffix(" is cancelled") {
             let id = self.names.resolve(id).parse().unwrap();
             self.operations.cancel(id).await.unwrap();
@@ -514,6 +540,11 @@ impl Stage {
         } else {
             panic!("{place}: what is `{step}`?")
         }
+    }
+
+    async fn newest(&self) -> OperationId {
+        let page = self.operations.list(&ListQuery::all()).await.unwrap();
+        page.records[0].id
     }
 
     /// What was asked has been answered, and nobody holds a reader's or an uploader's place.
@@ -718,6 +749,12 @@ fn header_values_of_transcripts_are_visible() {
     // Guards the reader itself: a field line that does not parse must not vanish.
     let fields = parse_fields("a: 1\na: 2\nb: x: y");
     let values: Vec<_> = fields.get_all("a").iter().collect();
-    assert_eq!(values, [&HeaderValue::from_static("1"), &HeaderValue::from_static("2")]);
+    assert_eq!(
+        values,
+        [
+            &HeaderValue::from_static("1"),
+            &HeaderValue::from_static("2")
+        ]
+    );
     assert_eq!(fields["b"], "x: y");
 }

@@ -11,7 +11,7 @@ use self::guarded::{Guarded, Step};
 use crate::{
     defer::rebuild::Driver,
     operations::{CompleteError, Detach, Engine, Live, Place, Signal, Sweeper},
-    record::{Capture, Ending, Record, Stop, StoredResponse, TooLarge},
+    record::{Capture, Ending, Outcome, Reason, Record, Stop, StoredResponse, TooLarge},
     store::{Claim, Created, Settled, StoreError, StoreErrorKind},
     trace,
 };
@@ -331,8 +331,8 @@ where
                     if settled.is_none() {
                         settled = Box::pin(finish(&task, &claim, ending)).await;
                     }
-                    // Cancelled, or completed from outside, at the last moment: that stands.
-                    let stands = Some(Reply::Stopped(Stop::Cancelled));
+                    // Cancelled, or completed from outside, at the last moment: that stands, and the monitor tells which.
+                    let stands = Some(Reply::Accepted(task.record.clone()));
                     if tell(&task, settled.as_ref()) {
                         reply
                     } else {
@@ -514,7 +514,7 @@ fn conclude<E: Into<BoxError>>(
 ) -> (Option<Ending>, Option<Reply<E>>) {
     let now = task.engine().clock.wall();
     let (ending, reply) = match end {
-        End::Taken => return (None, Some(Reply::Stopped(Stop::Cancelled))),
+        End::Taken => return (None, Some(Reply::Accepted(task.record.clone()))),
         End::Unwanted => return (None, None),
         End::Response(captured) if answered => {
             let stored = captured.stored.clone();
@@ -539,10 +539,19 @@ fn conclude<E: Into<BoxError>>(
         End::Stop(stop, cause) => {
             let cause = cause.as_deref().map(|cause| cause as &dyn Error);
             trace::stopped(task.record.id, stop, cause);
-            let ending = Ending::without_response(stop, now);
+            let mut ending = Ending::without_response(stop, now);
+            ending.answered = answered;
             (ending, Some(Reply::Stopped(stop)))
         }
     };
+    let failed = matches!(
+        ending.outcome,
+        Outcome::Failed(Reason::Errored | Reason::Panicked)
+    );
+    if failed && task.live.sighting().started.is_none() {
+        // It failed before it was called, in getting ready. That is its doing: it counts as begun.
+        task.live.start();
+    }
     (Some(ending), reply)
 }
 
