@@ -1,13 +1,13 @@
 //! The way of a deferred request, from its head to its 202.
 
 use super::{
-    MakeBody, Options, ReplyBody, ResponseBody, compact::compact, future::vary_by_prefer,
-    rebuild::Buffered, service::Shared, upload,
+    MakeBody, Options, ReplyBody, ResponseBody, body::replay, compact::compact,
+    future::vary_by_prefer, rebuild::Buffered, service::Shared, upload, upload::Extent,
 };
 use crate::{
     dialect::{Answer, Head, OptIn},
     header::idempotency_key,
-    operations::{Engine, Face, Limits, Live, Place},
+    operations::{Engine, Face, Live, Place},
     problem::{Problem, ProblemKind},
     record::{
         Fingerprint, KeyUse, OperationId, Outcome, Owner, Record, Sighting, Stop, Submission,
@@ -53,10 +53,12 @@ where
         let mut body = pin!(body);
         // In a scope of its own, or the answer would take its room in the future's next state as well.
         let later = {
-            let begun = match desk.receive(&head, body.as_mut()).await {
+            let mut read = Extent::None;
+            let begun = match desk.receive(&head, body.as_mut(), &mut read).await {
                 Ok(received) => desk.begin(inner, &layer.make, head, received),
                 Err(refusal) => Begun::Refused(Box::new(Refused {
                     response: desk.refusal(refusal),
+                    read,
                     version: head.version,
                     headers: head.headers,
                 })),
@@ -70,7 +72,7 @@ where
         match later {
             Ok(waiting) => Box::pin(desk.answer(waiting)).await,
             Err(mut refused) => {
-                Box::pin(refused.discard(&desk.engine.limits, body)).await;
+                Box::pin(refused.discard(desk.options.request_body, body)).await;
                 Ok(refused.response)
             }
         }
@@ -87,20 +89,20 @@ enum Begun<R, E> {
 /// An answer that must not be missed by a client that is still sending.
 struct Refused<R> {
     response: Response<ResponseBody<R>>,
+    read: Extent,
     version: Version,
     headers: HeaderMap,
 }
 
 impl<R> Refused<R> {
-    async fn discard<B: Body<Data = Bytes>>(&mut self, limits: &Limits, body: Pin<&mut B>) {
-        let response = &mut self.response;
-        upload::discard(limits, self.version, &self.headers, body, response).await;
+    async fn discard<B: Body<Data = Bytes>>(&mut self, limit: u64, body: Pin<&mut B>) {
+        let (version, headers, response) = (self.version, &self.headers, &mut self.response);
+        upload::discard(limit, self.read, version, headers, body, response).await;
     }
 }
 
 /// A client that is to be answered later.
 struct Waiting<E> {
-    version: Version,
     record: Arc<Record>,
     /// Where the store takes its time.
     kept: Option<oneshot::Receiver<Kept>>,
@@ -116,6 +118,7 @@ struct Desk<'a> {
     opt_in: OptIn,
     /// How long the answer may be held back.
     hold: Duration,
+    version: Version,
 }
 
 /// A request that may become an operation.
@@ -163,6 +166,7 @@ impl<'a> Desk<'a> {
             options: &layer.options,
             opt_in,
             hold,
+            version: head.version,
         }
     }
 
@@ -171,6 +175,7 @@ impl<'a> Desk<'a> {
         &self,
         head: &request::Parts,
         body: Pin<&mut B>,
+        read: &mut Extent,
     ) -> Result<Received, Refusal> {
         let (engine, limit) = (self.engine, self.options.request_body);
         if engine.is_draining() {
@@ -186,7 +191,13 @@ impl<'a> Desk<'a> {
         if place.is_none() && key.is_none() {
             return Err(upload::full(engine).into());
         }
-        let body = upload::read(engine, body, limit).await?;
+        *read = Extent::Some;
+        let body = upload::read(engine, body, limit).await;
+        let body = body.inspect_err(|problem| {
+            if problem.kind == ProblemKind::UploadFailed {
+                *read = Extent::Broken;
+            }
+        })?;
         let key = match key {
             Some(key) => {
                 let fingerprint = fingerprint(head, body.bytes());
@@ -297,7 +308,7 @@ impl<'a> Desk<'a> {
         } = received;
         // With a key the record comes first, so that duplicates meet; otherwise only what outlasts the wait is kept.
         let keep_first = self.hold.is_zero() || key.is_some();
-        let (version, record) = (head.version, self.record(&head, owner, key));
+        let record = self.record(&head, owner, key);
         let live = Live::new(
             record.id,
             record.attempt,
@@ -337,7 +348,6 @@ impl<'a> Desk<'a> {
             None
         };
         Begun::Waiting(Box::new(Waiting {
-            version,
             record,
             kept,
             reply,
@@ -361,21 +371,25 @@ impl<'a> Desk<'a> {
         match reply.await {
             Ok(Reply::Accepted) => Ok(self.accepted(record)),
             Ok(Reply::Response(captured)) => {
-                let body = ReplyBody::stored(&captured.stored, waiting.version);
-                let mut response = Response::new(ResponseBody::own(body));
+                let body = ReplyBody::stored(&captured.stored, self.version);
+                let mut response = Response::new(body);
                 if let Some(head) = captured.head {
                     response = Response::from_parts(*head, response.into_body());
                 }
-                self.face
-                    .dialect
-                    .applied(self.opt_in, response.headers_mut());
-                vary_by_prefer(response.headers_mut());
-                Ok(response)
+                Ok(self.at_once(response))
             }
             Ok(Reply::Error(error)) => Err(error),
             Ok(Reply::Stopped(stop)) => Ok(self.stopped(stop.outcome())),
             Err(_) => Ok(self.stopped(Stop::Interrupted.outcome())),
         }
+    }
+
+    /// An answer within the wait.
+    fn at_once<R>(&self, mut response: Response<ReplyBody>) -> Response<ResponseBody<R>> {
+        let headers = response.headers_mut();
+        self.face.dialect.applied(self.opt_in, headers);
+        vary_by_prefer(headers);
+        response.map(ResponseBody::own)
     }
 
     fn stopped<R>(&self, outcome: Outcome) -> Response<ResponseBody<R>> {
@@ -450,19 +464,10 @@ impl<'a> Desk<'a> {
 
     fn answered_before<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
         self.engine.view(self.face, record, None, |view| {
-            match (view.replay(), view.response()) {
-                (Some(head), Some(stored)) => {
-                    let body = ReplyBody::stored(stored, Version::HTTP_11);
-                    Response::from_parts(head, ResponseBody::own(body))
-                }
-                _ => {
-                    let outcome = view.ending().map(|ending| ending.outcome);
-                    let problem = outcome.and_then(Problem::of_outcome);
-                    own(self
-                        .face
-                        .dialect
-                        .problem(&problem.unwrap_or(Problem::new(ProblemKind::Lost))))
-                }
+            match (view.replay(), view.response(), view.ending()) {
+                (Some(head), Some(stored), _) => self.at_once(replay(head, stored, self.version)),
+                (_, _, Some(ending)) => self.stopped(ending.outcome),
+                _ => self.stopped(Stop::Lost.outcome()),
             }
         })
     }

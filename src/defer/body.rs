@@ -3,7 +3,7 @@ use crate::{
     record::{OperationId, StoredResponse},
 };
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::{
@@ -12,6 +12,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::SystemTime,
 };
 
 pin_project! {
@@ -136,10 +137,6 @@ impl ReplyBody {
         self.told_if_over();
     }
 
-    pub(crate) fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers.as_deref()
-    }
-
     fn told_if_over(&mut self) {
         if self.is_end_stream()
             && let Some(read) = self.read.take()
@@ -159,6 +156,27 @@ impl ReplyBody {
         self.told_if_over();
         frame
     }
+}
+
+/// The stored response behind its head, as it is sent now: the date of a message is when it was sent (RFC 9110, section
+/// 6.6.1), and trailers are announced. A head without a date gets one from the server.
+pub(crate) fn replay(
+    mut head: response::Parts,
+    stored: &StoredResponse,
+    version: Version,
+) -> Response<ReplyBody> {
+    let body = ReplyBody::stored(stored, version);
+    if head.headers.contains_key(header::DATE) {
+        let now = httpdate::fmt_http_date(SystemTime::now());
+        let now = HeaderValue::try_from(now).expect("dates are visible ASCII");
+        head.headers.insert(header::DATE, now);
+    }
+    if let Some(trailers) = body.trailers.as_deref() {
+        let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        let names = HeaderValue::try_from(names.join(", ")).expect("names are tokens");
+        head.headers.insert(header::TRAILER, names);
+    }
+    Response::from_parts(head, body)
 }
 
 impl Body for ReplyBody {

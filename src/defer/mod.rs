@@ -11,7 +11,7 @@ mod layer;
 mod service;
 mod upload;
 
-pub(crate) use self::layer::Options;
+pub(crate) use self::{body::replay, layer::Options};
 pub use self::{
     body::{ReplyBody, ResponseBody},
     future::ResponseFuture,

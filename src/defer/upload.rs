@@ -3,7 +3,7 @@
 use super::rebuild::Buffered;
 use crate::{
     dialect::Head,
-    operations::{Engine, Limits, UploadBytes},
+    operations::{Engine, UploadBytes},
     problem::{Problem, ProblemKind},
 };
 use bytes::{Buf, Bytes};
@@ -112,13 +112,24 @@ const DISCARD: u64 = 16 << 20;
 /// Time that this may take.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// Makes sure that the client hears the answer to a request whose body has not been read.
+/// How far a body that is refused has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Not at all: nobody has been told to continue.
+    None,
+    Some,
+    /// To where it broke.
+    Broken,
+}
+
+/// Makes sure that the client hears the answer to a request whose body has not been read to its end.
 ///
 /// A client that is busy sending does not listen: what is left of the upload is read and thrown away, up to four times
 /// the limit or 16 MiB, or for 5 s; then the connection is given up. One that waits for `100 Continue` has not begun to
 /// send, and HTTP/2 can answer and reset the stream without harm to the others.
 pub(super) async fn discard<B, T>(
-    limits: &Limits,
+    limit: u64,
+    read: Extent,
     version: Version,
     headers: &HeaderMap,
     body: Pin<&mut B>,
@@ -126,13 +137,16 @@ pub(super) async fn discard<B, T>(
 ) where
     B: Body<Data = Bytes>,
 {
-    if version > Version::HTTP_11 || body.is_end_stream() {
+    if version > Version::HTTP_11 || (body.is_end_stream() && read != Extent::Broken) {
         return;
     }
+    // An expectation on HTTP/1.0 means nothing (RFC 9110, section 10.1.1), and one that was met means nothing any more.
     let expects = headers.get(header::EXPECT);
-    let waits = expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let at_most = limits.request_body.saturating_mul(4).max(DISCARD);
-    let emptied = !waits && {
+    let waits = expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && version == Version::HTTP_11
+        && read == Extent::None;
+    let at_most = limit.saturating_mul(4).max(DISCARD);
+    let emptied = !waits && read != Extent::Broken && {
         let emptied = pin!(empty(body, at_most));
         tokio::time::timeout(DISCARD_TIME, emptied)
             .await

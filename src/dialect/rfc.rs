@@ -156,7 +156,11 @@ impl Dialect for Rfc {
                 _ => ended(view),
             },
             (Ask::Result, Phase::Ended(_)) => ended(view),
-            (Ask::Result, _) => not_ready(view, StatusCode::NOT_FOUND),
+            (Ask::Result, _) => {
+                let mut response = not_ready(view, StatusCode::NOT_FOUND);
+                response.headers_mut().insert(header::VARY, VARY_PREFER);
+                response
+            }
             (Ask::Status, _) => {
                 let mut response = document(view);
                 response

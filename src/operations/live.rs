@@ -139,7 +139,8 @@ impl Live {
         let now = engine.clock.wall();
         {
             let mut state = self.state();
-            if state.signal.is_some() || !change(&mut state.sighting, now) {
+            let over = matches!(state.signal, Some(Signal::Ended | Signal::Over));
+            if over || !change(&mut state.sighting, now) {
                 return;
             }
             state.sighting.revision = state.sighting.revision.next();

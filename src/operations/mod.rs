@@ -32,7 +32,7 @@ use crate::{
     record::{Capture, Ending, OperationId, Owner, Record, Revision, Sighting, Stop},
     runner::capture,
     status::{StatusService, Wrapped},
-    store::{Clock, ListQuery, Lookup, Page, Settled, Store, StoreError, StoreErrorKind},
+    store::{Clock, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError, StoreErrorKind},
 };
 use bytes::Bytes;
 use http::{HeaderName, Response, response};
@@ -40,6 +40,7 @@ use http_body::Body;
 use std::{
     error::Error,
     fmt,
+    num::NonZeroU16,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -426,13 +427,31 @@ impl Operations {
     ///
     /// When the store can't answer.
     pub async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
-        let mut page = self.engine.store.list(query).await?;
-        for record in &mut page.records {
-            if !record.phase().is_ended() {
-                *record = Arc::new(self.current(record));
+        // A start is stored with the next write only: what the store takes for accepted may be running. So it is asked
+        // for both, and what it gives is looked through again.
+        const LOOKS: usize = 1_000;
+        let mut asked = query.clone();
+        asked.states = query.states.map(StateSet::with_pending_if_any);
+        let (mut records, mut looks) = (Vec::new(), 0);
+        loop {
+            let page = self.engine.store.list(&asked).await?;
+            looks += page.records.len();
+            for record in page.records {
+                let record = match record.phase().is_ended() {
+                    true => record,
+                    false => Arc::new(self.current(&record)),
+                };
+                records.extend(query.wants(&record).then_some(record));
+            }
+            let left = usize::from(query.limit.get()).saturating_sub(records.len());
+            let left = u16::try_from(left).ok().and_then(NonZeroU16::new);
+            match (left, page.next) {
+                (Some(left), Some(next)) if asked.states != query.states && looks < LOOKS => {
+                    (asked.after, asked.limit) = (Some(next), left);
+                }
+                (_, next) => return Ok(Page { records, next }),
             }
         }
-        Ok(page)
     }
 
     /// What is held now. Never waits. Each number is right for itself; together they are no snapshot.

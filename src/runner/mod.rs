@@ -11,7 +11,7 @@ use self::guarded::{Guarded, Step};
 use crate::{
     defer::rebuild::Driver,
     operations::{CompleteError, Detach, Engine, Live, Place, Signal, Sweeper},
-    record::{Capture, Ending, Record, Stop, StoredResponse, TooLarge},
+    record::{Capture, Ending, Outcome, Reason, Record, Stop, StoredResponse, TooLarge},
     store::{Claim, Created, Settled, StoreError, StoreErrorKind},
     trace,
 };
@@ -400,8 +400,8 @@ impl Task {
                 self.engine().ended(&record);
                 reply
             }
-            // Cancelled, or completed from outside, at the last moment: that stands.
-            Some(_) => Some(Reply::Stopped(Stop::Cancelled)),
+            // Cancelled, or completed from outside, at the last moment: that stands, and the monitor tells which.
+            Some(_) => Some(Reply::Accepted),
             None => reply,
         };
         self.over();
@@ -559,7 +559,9 @@ where
         let response = response.map_err(Failure::Inner)?;
         let engine = place.engine();
         let (is_failure, head, begun, body) = begin(engine, target, terms, response, held)?;
-        let stored = beside(&mut driver, capture(&*engine.store, begun, body)).await?;
+        // In a box: while the handler runs, which may be long, no room is set aside for what comes after it.
+        let captured = Box::pin(capture(&*engine.store, begun, body));
+        let stored = beside(&mut driver, captured).await?;
         Ok(Captured {
             head,
             stored,
@@ -636,7 +638,7 @@ fn conclude<E: Into<BoxError>>(
 ) -> (Option<Ending>, Option<Reply<E>>) {
     let now = task.engine().clock.wall();
     let (ending, reply) = match end {
-        End::Taken => return (None, Some(Reply::Stopped(Stop::Cancelled))),
+        End::Taken => return (None, Some(Reply::Accepted)),
         End::Unwanted => return (None, None),
         End::Response(captured) if answered => {
             let stored = captured.stored.clone();
@@ -661,9 +663,18 @@ fn conclude<E: Into<BoxError>>(
         End::Stop(stop, cause) => {
             let cause = cause.as_deref().map(|cause| cause as &dyn Error);
             trace::stopped(task.live.id(), stop, cause);
-            let ending = Ending::without_response(stop, now);
+            let mut ending = Ending::without_response(stop, now);
+            ending.answered = answered;
             (ending, Some(Reply::Stopped(stop)))
         }
     };
+    let failed = matches!(
+        ending.outcome,
+        Outcome::Failed(Reason::Errored | Reason::Panicked)
+    );
+    if failed && task.live.sighting().started.is_none() {
+        // It failed before it was called, in getting ready. That is its doing: it counts as begun.
+        task.live.start();
+    }
     (Some(ending), reply)
 }

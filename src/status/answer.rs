@@ -1,5 +1,5 @@
 use crate::{
-    defer::ReplyBody,
+    defer::{ReplyBody, replay},
     dialect::{Address, Answer, Ask, Head, Links, ListAsk, OptIn, Route, View, entity_tag},
     header::{if_match_holds, if_none_match_holds},
     operations::{Engine, Face, Operations, Reader, Until},
@@ -8,7 +8,7 @@ use crate::{
     store::{ListQuery, Lookup, Settled, StoreError},
     trace,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -40,7 +40,7 @@ impl<'a> Monitor<'a> {
         head: Head<'_>,
     ) -> Option<Response<ReplyBody>> {
         let response = match address {
-            Address::Problem(problem) => self.problem(problem),
+            Address::Problem(problem) => self.refusal(problem, head),
             Address::Options(methods) => options(methods),
             Address::Operation(id, ask) if ask.is_read() && self.wait(*ask, head).is_none() => {
                 self.found(self.engine().store.find(*id).now().ok()?, *ask, head, None)
@@ -53,7 +53,7 @@ impl<'a> Monitor<'a> {
     /// The answer.
     pub(super) async fn answer(&self, address: Address, head: Head<'_>) -> Response<ReplyBody> {
         let response = match address {
-            Address::Problem(problem) => self.problem(&problem),
+            Address::Problem(problem) => self.refusal(&problem, head),
             Address::Options(methods) => options(methods),
             Address::List(list) => self.list(&list, head).await,
             Address::Operation(id, ask) if ask.is_read() => {
@@ -195,15 +195,12 @@ impl<'a> Monitor<'a> {
                 self.face().dialect.answer(view, ask, head)
             });
         let (mut parts, answer) = response.into_parts();
-        let mut body = match (
+        let mut response = match (
             answer,
             record.ending().and_then(|ending| ending.response.as_ref()),
         ) {
-            (Answer::Stored, Some(stored)) => {
-                refresh_date(&mut parts.headers);
-                ReplyBody::stored(stored, head.version)
-            }
-            (Answer::Stored, None) => ReplyBody::default(),
+            (Answer::Stored, Some(stored)) => replay(parts, stored, head.version),
+            (Answer::Stored, None) => Response::from_parts(parts, ReplyBody::default()),
             (Answer::Bytes(bytes), _) => {
                 let tag = parts.headers.get(header::ETAG);
                 if tag.is_some_and(|tag| !if_none_match_holds(head.headers, tag)) {
@@ -211,20 +208,14 @@ impl<'a> Monitor<'a> {
                     parts.headers.remove(header::CONTENT_TYPE);
                     return Response::from_parts(parts, ReplyBody::default());
                 }
-                ReplyBody::new(bytes)
+                Response::from_parts(parts, ReplyBody::new(bytes))
             }
         };
-        if let Some(trailers) = body.trailers() {
-            let names: Vec<_> = trailers.keys().map(http::HeaderName::as_str).collect();
-            if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
-                parts.headers.insert(header::TRAILER, names);
-            }
-        }
         let delivers = matches!(ask, Ask::Monitor | Ask::Result) && record.phase().is_ended();
         if delivers && head.method != Method::HEAD {
-            body.tell_when_read(self.engine(), record.id);
+            response.body_mut().tell_when_read(self.engine(), record.id);
         }
-        Response::from_parts(parts, body)
+        response
     }
 
     /// Cancels or forgets.
@@ -279,17 +270,16 @@ impl<'a> Monitor<'a> {
             .map(ReplyBody::new)
     }
 
+    /// What can't be answered, whatever is stored. Where there is no list, there is none with a query to it.
+    fn refusal(&self, problem: &Problem, head: Head<'_>) -> Response<ReplyBody> {
+        if problem.kind == ProblemKind::QueryInvalid && self.face().principal(head).is_none() {
+            return self.problem(&Problem::new(ProblemKind::Unknown));
+        }
+        self.problem(problem)
+    }
+
     fn problem(&self, problem: &Problem) -> Response<ReplyBody> {
         self.face().dialect.problem(problem).map(ReplyBody::new)
-    }
-}
-
-/// A replay is sent now, whatever its record says: the date of a message is when it was sent (RFC 9110, section 6.6.1).
-/// Without one, the server adds it.
-fn refresh_date(headers: &mut HeaderMap) {
-    if let Some(date) = headers.get_mut(header::DATE) {
-        let now = httpdate::fmt_http_date(std::time::SystemTime::now());
-        *date = HeaderValue::try_from(now).expect("dates are visible ASCII");
     }
 }
 
@@ -312,8 +302,9 @@ fn complete(response: Response<ReplyBody>, head: Head<'_>) -> Response<ReplyBody
 fn options(methods: &[Method]) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    response
-        .headers_mut()
-        .insert(header::ALLOW, allow_value(methods));
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, allow_value(methods));
+    let no_store = const { HeaderValue::from_static("no-store") };
+    headers.insert(header::CACHE_CONTROL, no_store);
     response
 }

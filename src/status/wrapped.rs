@@ -3,7 +3,7 @@ use crate::{
     defer::{ByTrait, Defer, ResponseBody},
     dialect::Head,
 };
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use pin_project_lite::pin_project;
 use std::{
     fmt,
@@ -43,7 +43,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let kind = match self.status.address(Head::of(&request)) {
+        // A tunnel has no resource (RFC 9110, section 9.3.6), whatever its target looks like.
+        let address = match *request.method() {
+            Method::CONNECT => None,
+            _ => self.status.address(Head::of(&request)),
+        };
+        let kind = match address {
             Some(address) => Kind::Status {
                 future: self.status.answer(address, request),
             },

@@ -301,6 +301,15 @@ impl StateSet {
         Some(Self(self.0 | 1 << bit))
     }
 
+    /// Adds both states that are not an end where one of them is in it.
+    pub(crate) const fn with_pending_if_any(self) -> Self {
+        const PENDING: u8 = 0b11;
+        match self.0 & PENDING {
+            0 => self,
+            _ => Self(self.0 | PENDING),
+        }
+    }
+
     /// Whether a state is in both.
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {
