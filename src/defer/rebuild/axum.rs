@@ -5,7 +5,14 @@ use super::{Buffered, Rebuild, Rebuilt, with_trailers::WithTrailers};
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 impl Rebuild for Body {
     fn rebuild(from: Buffered) -> Rebuilt<Self> {
-        Rebuilt::ready(Body::new(WithTrailers::from(from)))
+        Rebuilt::ready(if from.trailers().is_some() {
+            Body::new(WithTrailers::from(from))
+        } else if from.bytes().is_empty() {
+            // The only one whose box allocates nothing.
+            Body::empty()
+        } else {
+            Body::from(from.into_parts().0)
+        })
     }
 }
 
