@@ -328,7 +328,7 @@ impl<'a> Desk<'a> {
         let work = Work {
             inner,
             request: Box::new(Request::from_parts(head, body)),
-            driver,
+            driver: driver.map(Box::new),
         };
         let (hold, reply) = match self.hold {
             Duration::ZERO => (None, None),

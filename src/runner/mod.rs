@@ -107,7 +107,8 @@ pub(crate) struct Work<S, B> {
     pub(crate) inner: S,
     /// In a box of its own: it is freed when the inner service takes it, while the task stays as large as it was.
     pub(crate) request: Box<Request<B>>,
-    pub(crate) driver: Option<Driver>,
+    /// Few bodies have one: a box takes less of all the others.
+    pub(crate) driver: Option<Box<Driver>>,
 }
 
 /// The client waits: it is answered from the capture, or, when its patience ends, with a 202.
@@ -119,15 +120,10 @@ pub(crate) struct Hold<E> {
 }
 
 impl<E> Hold<E> {
-    pub(crate) fn new(at_most: Duration) -> (Self, oneshot::Receiver<Reply<E>>) {
+    pub(crate) fn new(at_most: Duration) -> (Box<Self>, oneshot::Receiver<Reply<E>>) {
         let (reply, answer) = oneshot::channel();
-        (
-            Self {
-                reply,
-                limit: Some(Box::pin(tokio::time::sleep(at_most))),
-            },
-            answer,
-        )
+        let limit = Some(Box::pin(tokio::time::sleep(at_most)));
+        (Box::new(Self { reply, limit }), answer)
     }
 }
 
@@ -194,7 +190,7 @@ impl Kept<Claim> {
 /// keeping is part of the task: one task owns the operation from here to its end.
 pub(crate) fn keep_and_spawn<S, B, R>(
     mut task: Task,
-    hold: Option<Hold<S::Error>>,
+    hold: Option<Box<Hold<S::Error>>>,
     work: Work<S, B>,
 ) -> Result<Kept, oneshot::Receiver<Kept>>
 where
@@ -268,7 +264,7 @@ enum Turn<T> {
 pub(crate) fn run<S, B, R>(
     mut task: Task,
     mut claim: Option<Claim>,
-    mut hold: Option<Hold<S::Error>>,
+    mut hold: Option<Box<Hold<S::Error>>>,
     work: Work<S, B>,
 ) -> impl Future<Output = ()>
 where
@@ -348,7 +344,7 @@ where
 fn close<E: Into<BoxError>>(
     task: Task,
     claim: Option<Claim>,
-    hold: Option<Hold<E>>,
+    hold: Option<Box<Hold<E>>>,
     end: End<E>,
 ) -> Option<Pin<Box<impl Future<Output = ()>>>> {
     let Some(claim) = claim else {
@@ -392,7 +388,7 @@ impl Task {
     fn close<E>(
         mut self,
         settled: Option<Settled>,
-        hold: Option<Hold<E>>,
+        hold: Option<Box<Hold<E>>>,
         reply: Option<Reply<E>>,
     ) {
         let reply = match settled {
@@ -417,7 +413,7 @@ impl Task {
 struct Unfinished<E> {
     task: Task,
     claim: Claim,
-    hold: Option<Hold<E>>,
+    hold: Option<Box<Hold<E>>>,
     reply: Option<Reply<E>>,
     ending: Option<Ending>,
 }
@@ -604,13 +600,13 @@ pin_project! {
     ///
     /// A type, since an `async fn` would hold the work several times over, and each operation pays for its size.
     struct Beside<'a, F> {
-        driver: &'a mut Option<Driver>,
+        driver: &'a mut Option<Box<Driver>>,
         #[pin]
         work: F,
     }
 }
 
-fn beside<F: Future>(driver: &mut Option<Driver>, work: F) -> Beside<'_, F> {
+fn beside<F: Future>(driver: &mut Option<Box<Driver>>, work: F) -> Beside<'_, F> {
     Beside { driver, work }
 }
 
