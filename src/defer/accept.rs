@@ -1,8 +1,14 @@
 //! The way of a deferred request, from its head to its 202.
 
 use super::{
-    MakeBody, Options, ReplyBody, ResponseBody, body::replay, compact::compact,
-    future::vary_by_prefer, rebuild::Buffered, service::Shared, upload, upload::Extent,
+    MakeBody, Options, ReplyBody, ResponseBody,
+    body::replay,
+    compact::compact,
+    future::vary_by_prefer,
+    rebuild::Buffered,
+    service::Shared,
+    upload,
+    upload::{Extent, Upload},
 };
 use crate::{
     dialect::{Answer, Head, OptIn},
@@ -48,6 +54,7 @@ where
     R::Error: Into<BoxError>,
 {
     let (head, body) = request.into_parts();
+    let body = Upload::new(body, head.version);
     async move {
         let desk = Desk::new(&layer, &head);
         let mut body = pin!(body);
@@ -95,7 +102,10 @@ struct Refused<R> {
 }
 
 impl<R> Refused<R> {
-    async fn discard<B: Body<Data = Bytes>>(&mut self, limit: u64, body: Pin<&mut B>) {
+    async fn discard<B>(&mut self, limit: u64, body: Pin<&mut Upload<B>>)
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
         let (version, headers, response) = (self.version, &self.headers, &mut self.response);
         upload::discard(limit, self.read, version, headers, body, response).await;
     }

@@ -8,12 +8,13 @@ use crate::{
 };
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Response, Version, header};
-use http_body::Body;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::time::Sleep;
@@ -112,6 +113,74 @@ const DISCARD: u64 = 16 << 20;
 /// Time that this may take.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
+pin_project! {
+    /// A request body that can be read on behind the answer to its request.
+    #[project = UploadProj]
+    pub(super) enum Upload<B> {
+        Here { #[pin] body: B },
+        /// Where it can be taken away; `None`: it has been.
+        Apart { body: Option<Pin<Box<B>>> },
+    }
+}
+
+impl<B: Body<Data = Bytes>> Upload<B> {
+    pub(super) fn new(body: B, version: Version) -> Self {
+        // What has arrived whole is not read on.
+        if version > Version::HTTP_11 && !body.is_end_stream() {
+            let body = Some(Box::pin(body));
+            Self::Apart { body }
+        } else {
+            Self::Here { body }
+        }
+    }
+
+    fn read_behind(self: Pin<&mut Self>, at_most: u64)
+    where
+        B: Send + 'static,
+    {
+        let UploadProj::Apart { body } = self.project() else {
+            return;
+        };
+        if let Some(mut body) = body.take() {
+            tokio::spawn(async move {
+                let emptied = empty(body.as_mut(), at_most);
+                let _ = tokio::time::timeout(DISCARD_TIME, emptied).await;
+            });
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for Upload<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project() {
+            UploadProj::Here { body } => body.poll_frame(cx),
+            UploadProj::Apart { body: Some(body) } => body.as_mut().poll_frame(cx),
+            UploadProj::Apart { body: None } => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Here { body } => body.is_end_stream(),
+            Self::Apart { body } => body.as_ref().is_none_or(|body| body.is_end_stream()),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Here { body } => body.size_hint(),
+            Self::Apart { body: Some(body) } => body.size_hint(),
+            Self::Apart { body: None } => SizeHint::with_exact(0),
+        }
+    }
+}
+
 /// How far a body that is refused has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -126,26 +195,30 @@ pub(super) enum Extent {
 ///
 /// A client that is busy sending does not listen: what is left of the upload is read and thrown away, up to four times
 /// the limit or 16 MiB, or for 5 s; then the connection is given up. One that waits for `100 Continue` has not begun to
-/// send, and HTTP/2 can answer and reset the stream without harm to the others.
+/// send. On HTTP/2 clients do listen, so the rest is read behind the answer; but were it not read, the stream would be
+/// reset right behind the answer (RFC 9113, section 8.1), and some then forget what they have heard.
 pub(super) async fn discard<B, T>(
     limit: u64,
     read: Extent,
     version: Version,
     headers: &HeaderMap,
-    body: Pin<&mut B>,
+    body: Pin<&mut Upload<B>>,
     response: &mut Response<T>,
 ) where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Send + 'static,
 {
-    if version > Version::HTTP_11 || (body.is_end_stream() && read != Extent::Broken) {
+    if body.is_end_stream() && read != Extent::Broken {
         return;
+    }
+    let at_most = limit.saturating_mul(4).max(DISCARD);
+    if version > Version::HTTP_11 {
+        return body.read_behind(at_most);
     }
     // An expectation on HTTP/1.0 means nothing (RFC 9110, section 10.1.1), and one that was met means nothing any more.
     let expects = headers.get(header::EXPECT);
     let waits = expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
         && version == Version::HTTP_11
         && read == Extent::None;
-    let at_most = limit.saturating_mul(4).max(DISCARD);
     let emptied = !waits && read != Extent::Broken && {
         let emptied = pin!(empty(body, at_most));
         tokio::time::timeout(DISCARD_TIME, emptied)

@@ -125,6 +125,18 @@ impl Connection {
         }
     }
 
+    /// Kind, flags and stream of the next frame of HTTP/2, from a server that speaks it.
+    pub(crate) async fn frame(&mut self) -> (u8, u8, u32) {
+        let frame = async {
+            let head = self.exactly(9).await?;
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            self.exactly(length as usize).await?;
+            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            Ok::<_, String>((head[3], head[4], stream))
+        };
+        in_time(frame).await.unwrap()
+    }
+
     /// What comes before `mark`, which is read too.
     async fn until(&mut self, mark: &[u8]) -> Result<String, String> {
         loop {

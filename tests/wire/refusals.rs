@@ -410,3 +410,61 @@ async fn on_http_2_the_stream_alone_is_refused() {
         assert_eq!(ask.ask("OPTIONS", "/operations", &[]).await.status, 204);
     }
 }
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A field, literal and not indexed (RFC 7541, section 6.2.2).
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    let length = |text: &str| [u8::try_from(text.len()).unwrap()];
+    [
+        &[0],
+        &length(name)[..],
+        name.as_bytes(),
+        &length(value),
+        value.as_bytes(),
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn on_http_2_no_reset_comes_between_an_upload_and_its_refusal() {
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const RESET: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    const END: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    for server in servers().await {
+        let mut client = Connection::open(server.at).await;
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", &*server.reports("echo")),
+            (":authority", "h"),
+            ("content-length", "8388608"),
+        ];
+        let fields: Vec<u8> = fields.iter().flat_map(|(n, v)| literal(n, v)).collect();
+        client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        client.send(frame(SETTINGS, 0, 0, &[])).await;
+        client.send(frame(HEADERS, END_HEADERS, 1, &fields)).await;
+        client.send(frame(DATA, 0, 1, &[b'x'; 16_384])).await;
+        let mut seen = Vec::new();
+        loop {
+            let (kind, flags, stream) = client.frame().await;
+            seen.push((kind, stream));
+            match (kind, flags & END) {
+                // The whole answer is there: what follows it at once comes before this comes back.
+                (DATA, END) => client.send(frame(PING, 0, 0, &[0; 8])).await,
+                (PING, END) => break,
+                _ => {}
+            }
+        }
+        assert!(seen.contains(&(HEADERS, 1)), "{}: {seen:?}", server.name);
+        assert!(!seen.contains(&(RESET, 1)), "{}: {seen:?}", server.name);
+    }
+}
