@@ -1,8 +1,13 @@
 //! The way of a deferred request, from its head to its 202.
 
 use super::{
-    MakeBody, Options, ReplyBody, ResponseBody, body::replay, compact::compact,
-    future::vary_by_prefer, rebuild::Buffered, service::Shared, upload, upload::Extent,
+    MakeBody, Options, ReplyBody, ResponseBody,
+    body::replay,
+    compact::compact,
+    future::vary_by_prefer,
+    rebuild::Buffered,
+    service::Shared,
+    upload::{self, Upload},
 };
 use crate::{
     dialect::{Answer, Head, OptIn},
@@ -20,13 +25,7 @@ use crate::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request};
 use http_body::Body;
-use std::{
-    borrow::Cow,
-    error::Error,
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{borrow::Cow, error::Error, pin::pin, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 use tower_service::Service;
 
@@ -50,15 +49,14 @@ where
     let (head, body) = request.into_parts();
     async move {
         let desk = Desk::new(&layer, &head);
-        let mut body = pin!(body);
+        let body = pin!(body);
+        let mut upload = Upload::new(body);
         // In a scope of its own, or the answer would take its room in the future's next state as well.
         let later = {
-            let mut read = Extent::None;
-            let begun = match desk.receive(&head, body.as_mut(), &mut read).await {
+            let begun = match desk.receive(&head, &mut upload).await {
                 Ok(received) => desk.begin(inner, &layer.make, head, received),
                 Err(refusal) => Begun::Refused(Box::new(Refused {
                     response: desk.refusal(refusal),
-                    read,
                     version: head.version,
                     headers: head.headers,
                 })),
@@ -72,7 +70,7 @@ where
         match later {
             Ok(waiting) => Box::pin(desk.answer(waiting)).await,
             Err(mut refused) => {
-                Box::pin(refused.discard(desk.options.request_body, body)).await;
+                Box::pin(refused.discard(desk.options.request_body, upload)).await;
                 Ok(refused.response)
             }
         }
@@ -89,15 +87,14 @@ enum Begun<R, E> {
 /// An answer that must not be missed by a client that is still sending.
 struct Refused<R> {
     response: Response<ResponseBody<R>>,
-    read: Extent,
     version: Version,
     headers: HeaderMap,
 }
 
 impl<R> Refused<R> {
-    async fn discard<B: Body<Data = Bytes>>(&mut self, limit: u64, body: Pin<&mut B>) {
-        let (version, headers, response) = (self.version, &self.headers, &mut self.response);
-        upload::discard(limit, self.read, version, headers, body, response).await;
+    async fn discard<B: Body<Data = Bytes>>(&mut self, limit: u64, upload: Upload<'_, B>) {
+        let response = &mut self.response;
+        upload::discard(limit, self.version, &self.headers, upload, response).await;
     }
 }
 
@@ -174,8 +171,7 @@ impl<'a> Desk<'a> {
     async fn receive<B: Body<Data = Bytes>>(
         &self,
         head: &request::Parts,
-        body: Pin<&mut B>,
-        read: &mut Extent,
+        upload: &mut Upload<'_, B>,
     ) -> Result<Received, Refusal> {
         let (engine, limit) = (self.engine, self.options.request_body);
         if engine.is_draining() {
@@ -183,7 +179,7 @@ impl<'a> Desk<'a> {
         }
         let owner = self.face.principal(head.into());
         let key = self.key(head, owner.as_ref())?;
-        if upload::declared(head.into(), &*body) > limit {
+        if upload::declared(head.into(), upload.body()) > limit {
             return Err(upload::too_large(limit).into());
         }
         // The place is taken before the body is read. A repeat needs none, but whether it is one shows at its end.
@@ -191,13 +187,7 @@ impl<'a> Desk<'a> {
         if place.is_none() && key.is_none() {
             return Err(upload::full(engine).into());
         }
-        *read = Extent::Some;
-        let body = upload::read(engine, body, limit).await;
-        let body = body.inspect_err(|problem| {
-            if problem.kind == ProblemKind::UploadFailed {
-                *read = Extent::Broken;
-            }
-        })?;
+        let body = upload::read(engine, upload, limit).await?;
         let key = match key {
             Some(key) => {
                 let fingerprint = fingerprint(head, body.bytes());

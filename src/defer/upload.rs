@@ -1,6 +1,6 @@
 //! Reads request bodies within their bounds, and refuses so that it is heard.
 
-use super::rebuild::Buffered;
+use super::{compact::compact_trailers, rebuild::Buffered};
 use crate::{
     dialect::Head,
     operations::{Engine, UploadBytes},
@@ -8,7 +8,7 @@ use crate::{
 };
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Response, Version, header};
-use http_body::Body;
+use http_body::{Body, Frame};
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
@@ -25,16 +25,63 @@ pub(super) fn declared<B: Body>(head: Head<'_>, body: &B) -> u64 {
     body.size_hint().lower().max(announced.unwrap_or(0))
 }
 
+/// A request body on its way in. It is not polled again once it has ended or failed: few bodies allow that.
+pub(super) struct Upload<'a, B> {
+    body: Pin<&'a mut B>,
+    left: Left,
+}
+
+/// What is still to come of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// All of it: nobody has been told to continue.
+    All,
+    Some,
+    Nothing,
+    /// It broke: whatever it is will never come.
+    Lost,
+}
+
+impl<'a, B: Body<Data = Bytes>> Upload<'a, B> {
+    pub(super) fn new(body: Pin<&'a mut B>) -> Self {
+        let left = if body.is_end_stream() {
+            Left::Nothing
+        } else {
+            Left::All
+        };
+        Self { body, left }
+    }
+
+    pub(super) fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// The next frame, unless [`Left`] tells why there is none.
+    async fn frame(&mut self) -> Option<Frame<Bytes>> {
+        if matches!(self.left, Left::Nothing | Left::Lost) {
+            return None;
+        }
+        self.left = Left::Some;
+        let frame = poll_fn(|cx| self.body.as_mut().poll_frame(cx)).await;
+        match &frame {
+            Some(Ok(_)) if !self.body.is_end_stream() => {}
+            Some(Err(_)) => self.left = Left::Lost,
+            Some(Ok(_)) | None => self.left = Left::Nothing,
+        }
+        frame?.ok()
+    }
+}
+
 /// Reads a body of at most `limit` bytes into an allocation of just the right size.
 pub(super) async fn read<B>(
     engine: &Arc<Engine>,
-    body: Pin<&mut B>,
+    body: &mut Upload<'_, B>,
     limit: u64,
 ) -> Result<Buffered, Problem>
 where
     B: Body<Data = Bytes>,
 {
-    if body.is_end_stream() {
+    if body.left == Left::Nothing {
         return Ok(Buffered::default());
     }
     let mut collected = pin!(collect(engine, body, limit));
@@ -55,7 +102,7 @@ where
 
 async fn collect<B>(
     engine: &Arc<Engine>,
-    mut body: Pin<&mut B>,
+    body: &mut Upload<'_, B>,
     limit: u64,
 ) -> Result<Buffered, Problem>
 where
@@ -65,13 +112,7 @@ where
     let mut room = UploadBytes::new(engine);
     let mut bytes = Vec::new();
     let mut trailers = HeaderMap::new();
-    while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else {
-            break;
-        };
-        let Ok(frame) = frame else {
-            return Err(Problem::new(ProblemKind::UploadFailed));
-        };
+    while let Some(frame) = body.frame().await {
         match frame.into_data() {
             Ok(data) => {
                 let length = bytes.len() as u64 + data.remaining() as u64;
@@ -89,7 +130,11 @@ where
             Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
         }
     }
+    if body.left == Left::Lost {
+        return Err(Problem::new(ProblemKind::UploadFailed));
+    }
     bytes.shrink_to_fit();
+    compact_trailers(&mut trailers);
     Ok(Buffered::new(bytes).with_trailers(trailers))
 }
 
@@ -112,16 +157,6 @@ const DISCARD: u64 = 16 << 20;
 /// Time that this may take.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// How far a body that is refused has been read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
-    /// Not at all: nobody has been told to continue.
-    None,
-    Some,
-    /// To where it broke.
-    Broken,
-}
-
 /// Makes sure that the client hears the answer to a request whose body has not been read to its end.
 ///
 /// A client that is busy sending does not listen: what is left of the upload is read and thrown away, up to four times
@@ -129,25 +164,24 @@ pub(super) enum Extent {
 /// send, and HTTP/2 can answer and reset the stream without harm to the others.
 pub(super) async fn discard<B, T>(
     limit: u64,
-    read: Extent,
     version: Version,
     headers: &HeaderMap,
-    body: Pin<&mut B>,
+    upload: Upload<'_, B>,
     response: &mut Response<T>,
 ) where
     B: Body<Data = Bytes>,
 {
-    if version > Version::HTTP_11 || (body.is_end_stream() && read != Extent::Broken) {
+    if version > Version::HTTP_11 || upload.left == Left::Nothing {
         return;
     }
     // An expectation on HTTP/1.0 means nothing (RFC 9110, section 10.1.1), and one that was met means nothing any more.
     let expects = headers.get(header::EXPECT);
     let waits = expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
         && version == Version::HTTP_11
-        && read == Extent::None;
+        && upload.left == Left::All;
     let at_most = limit.saturating_mul(4).max(DISCARD);
-    let emptied = !waits && read != Extent::Broken && {
-        let emptied = pin!(empty(body, at_most));
+    let emptied = !waits && {
+        let emptied = pin!(empty(upload, at_most));
         tokio::time::timeout(DISCARD_TIME, emptied)
             .await
             .unwrap_or(false)
@@ -159,18 +193,14 @@ pub(super) async fn discard<B, T>(
 }
 
 /// Whether the body was read to its end within `at_most` bytes.
-async fn empty<B: Body<Data = Bytes>>(mut body: Pin<&mut B>, at_most: u64) -> bool {
+async fn empty<B: Body<Data = Bytes>>(mut upload: Upload<'_, B>, at_most: u64) -> bool {
     let mut left = at_most;
-    while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else {
-            return true;
-        };
-        let Ok(frame) = frame else { return false };
+    while let Some(frame) = upload.frame().await {
         let length = frame.data_ref().map_or(0, |data| data.remaining() as u64);
         match left.checked_sub(length) {
             Some(rest) => left = rest,
             None => return false,
         }
     }
-    true
+    upload.left == Left::Nothing
 }
