@@ -184,7 +184,7 @@ impl<'a> Desk<'a> {
     async fn receive<B: Body<Data = Bytes>>(
         &self,
         head: &request::Parts,
-        body: Pin<&mut B>,
+        body: Pin<&mut Upload<B>>,
         read: &mut Extent,
     ) -> Result<Received, Refusal> {
         let (engine, limit) = (self.engine, self.options.request_body);
@@ -203,11 +203,12 @@ impl<'a> Desk<'a> {
         }
         *read = Extent::Some;
         let body = upload::read(engine, body, limit).await;
-        let body = body.inspect_err(|problem| {
-            if problem.kind == ProblemKind::UploadFailed {
-                *read = Extent::Broken;
-            }
-        })?;
+        *read = match &body {
+            Ok(_) => Extent::Whole,
+            Err(problem) if problem.kind == ProblemKind::UploadFailed => Extent::Broken,
+            Err(_) => Extent::Some,
+        };
+        let body = body?;
         let key = match key {
             Some(key) => {
                 let fingerprint = fingerprint(head, body.bytes());
@@ -379,26 +380,46 @@ impl<'a> Desk<'a> {
             return Ok(self.accepted(record));
         };
         match reply.await {
-            Ok(Reply::Accepted) => Ok(self.accepted(record)),
+            Ok(Reply::Accepted) => match self.engine.sighting(record) {
+                Some(sighting) => Ok(self.accepted_as(record, Some(&sighting), self.opt_in)),
+                // It has ended meanwhile, or somebody else has ended it.
+                None => match self.engine.store.find(record.id).await {
+                    Ok(Lookup::Found(record)) => Ok(self.accepted(&record)),
+                    _ => Ok(self.accepted(record)),
+                },
+            },
             Ok(Reply::Response(captured)) => {
                 let body = ReplyBody::stored(&captured.stored, self.version);
                 let mut response = Response::new(body);
                 if let Some(head) = captured.head {
                     response = Response::from_parts(*head, response.into_body());
                 }
-                Ok(self.at_once(response))
+                Ok(self.at_once(record, response))
             }
             Ok(Reply::Error(error)) => Err(error),
-            Ok(Reply::Stopped(stop)) => Ok(self.stopped(stop.outcome())),
+            Ok(Reply::Stopped(stop)) => {
+                if record.submission.key.is_some() {
+                    self.engine.store.mark_read(record.id);
+                }
+                Ok(self.stopped(stop.outcome()))
+            }
             Err(_) => Ok(self.stopped(Stop::Interrupted.outcome())),
         }
     }
 
     /// An answer within the wait.
-    fn at_once<R>(&self, mut response: Response<ReplyBody>) -> Response<ResponseBody<R>> {
+    fn at_once<R>(
+        &self,
+        record: &Record,
+        mut response: Response<ReplyBody>,
+    ) -> Response<ResponseBody<R>> {
         let headers = response.headers_mut();
         self.face.dialect.applied(self.opt_in, headers);
         vary_by_prefer(headers);
+        if record.submission.key.is_some() {
+            // It is kept for repeats, and was delivered as well as by the monitor: it may make room for others.
+            response.body_mut().tell_when_read(self.engine, record.id);
+        }
         response.map(ResponseBody::own)
     }
 
@@ -428,15 +449,16 @@ impl<'a> Desk<'a> {
     }
 
     fn accepted<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
-        self.accepted_as(record, self.engine.sighting(record).as_ref())
+        self.accepted_as(record, self.engine.sighting(record).as_ref(), self.opt_in)
     }
 
     fn accepted_as<R>(
         &self,
         record: &Record,
         sighting: Option<&Sighting>,
+        opt_in: OptIn,
     ) -> Response<ResponseBody<R>> {
-        let (face, opt_in) = (self.face, self.opt_in);
+        let face = self.face;
         let response = self.engine.view(face, record, sighting, |view| {
             face.dialect.accepted(view, opt_in)
         });
@@ -450,7 +472,7 @@ impl<'a> Desk<'a> {
 
     fn kept<R>(&self, kept: Kept, mine: &Record) -> Response<ResponseBody<R>> {
         let refusal = match (kept, &mine.submission.key) {
-            (Kept::New(()), _) => return self.accepted_as(mine, None),
+            (Kept::New(()), _) => return self.accepted_as(mine, None, self.opt_in),
             (Kept::Existing(record), Some(key)) => self.repeat(record, &key.fingerprint),
             (Kept::Gone, _) => Problem::new(ProblemKind::Expired).into(),
             (Kept::Failed(error), _) => self.unavailable(&error).into(),
@@ -467,7 +489,15 @@ impl<'a> Desk<'a> {
             Refusal::Repeat(record) => match record.ending() {
                 // The first time it was answered at once: so it is again.
                 Some(ending) if ending.answered => self.answered_before(&record),
-                _ => self.accepted(&record),
+                _ => {
+                    // It is not held back, whatever the client would have waited.
+                    let opt_in = OptIn {
+                        wait: None,
+                        ..self.opt_in
+                    };
+                    let sighting = self.engine.sighting(&record);
+                    self.accepted_as(&record, sighting.as_ref(), opt_in)
+                }
             },
         }
     }
@@ -475,7 +505,9 @@ impl<'a> Desk<'a> {
     fn answered_before<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
         self.engine.view(self.face, record, None, |view| {
             match (view.replay(), view.response(), view.ending()) {
-                (Some(head), Some(stored), _) => self.at_once(replay(head, stored, self.version)),
+                (Some(head), Some(stored), _) => {
+                    self.at_once(record, replay(head, stored, self.version))
+                }
                 (_, _, Some(ending)) => self.stopped(ending.outcome),
                 _ => self.stopped(Stop::Lost.outcome()),
             }

@@ -1,7 +1,7 @@
 //! Frees a request's head from the connection it came on.
 
 use bytes::Bytes;
-use http::{HeaderValue, Uri, request};
+use http::{HeaderMap, HeaderValue, Uri, request};
 
 /// Copies what the head of a request holds into one allocation of just the right size.
 ///
@@ -16,8 +16,29 @@ pub(super) fn compact(head: &mut request::Parts) {
     let path = head.uri.path_and_query().filter(|_| is_usual(&head.uri));
     buffer.extend_from_slice(path.map_or("", |path| path.as_str()).as_bytes());
     let buffer = Bytes::from(buffer);
+    point_into(&buffer, &mut head.headers);
+    head.uri = copied(&head.uri, buffer.slice(values..));
+    #[cfg(feature = "axum")]
+    if let Some(original) = head.extensions.get_mut::<axum::extract::OriginalUri>() {
+        let path = original.0.path_and_query().map_or("", |path| path.as_str());
+        original.0 = copied(&original.0, Bytes::copy_from_slice(path.as_bytes()));
+    }
+}
+
+/// Copies the values of trailers, as [`compact`] does those of a head.
+pub(super) fn compact_trailers(trailers: &mut HeaderMap) {
+    let length = trailers.values().map(HeaderValue::len).sum();
+    let mut buffer = Vec::with_capacity(length);
+    for value in trailers.values() {
+        buffer.extend_from_slice(value.as_bytes());
+    }
+    point_into(&buffer.into(), trailers);
+}
+
+/// Replaces the values by their copies, which `buffer` begins with.
+fn point_into(buffer: &Bytes, fields: &mut HeaderMap) {
     let mut at = 0;
-    for value in head.headers.values_mut() {
+    for value in fields.values_mut() {
         let end = at + value.len();
         // What was a value is one still.
         if let Ok(mut copy) = HeaderValue::from_maybe_shared(buffer.slice(at..end)) {
@@ -25,12 +46,6 @@ pub(super) fn compact(head: &mut request::Parts) {
             *value = copy;
         }
         at = end;
-    }
-    head.uri = copied(&head.uri, buffer.slice(at..));
-    #[cfg(feature = "axum")]
-    if let Some(original) = head.extensions.get_mut::<axum::extract::OriginalUri>() {
-        let path = original.0.path_and_query().map_or("", |path| path.as_str());
-        original.0 = copied(&original.0, Bytes::copy_from_slice(path.as_bytes()));
     }
 }
 

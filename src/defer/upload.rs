@@ -1,6 +1,6 @@
 //! Reads request bodies within their bounds, and refuses so that it is heard.
 
-use super::rebuild::Buffered;
+use super::{compact::compact_trailers, rebuild::Buffered};
 use crate::{
     dialect::Head,
     operations::{Engine, UploadBytes},
@@ -87,7 +87,10 @@ where
                 }
                 bytes.extend_from_slice(&data);
             }
-            Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
+            Err(frame) => {
+                trailers = frame.into_trailers().unwrap_or_default();
+                compact_trailers(&mut trailers);
+            }
         }
     }
     bytes.shrink_to_fit();
@@ -187,6 +190,8 @@ pub(super) enum Extent {
     /// Not at all: nobody has been told to continue.
     None,
     Some,
+    /// To its end: it must not be polled again.
+    Whole,
     /// To where it broke.
     Broken,
 }
@@ -207,7 +212,7 @@ pub(super) async fn discard<B, T>(
 ) where
     B: Body<Data = Bytes> + Send + 'static,
 {
-    if body.is_end_stream() && read != Extent::Broken {
+    if read == Extent::Whole || (read != Extent::Broken && body.is_end_stream()) {
         return;
     }
     let at_most = limit.saturating_mul(4).max(DISCARD);

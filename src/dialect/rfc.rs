@@ -127,7 +127,8 @@ impl Dialect for Rfc {
             wait: opt_in.wait,
         };
         if let Some(value) = applied(prefer) {
-            headers.insert(PREFERENCE_APPLIED, value);
+            // The inner service may have applied others.
+            headers.append(PREFERENCE_APPLIED, value);
         }
     }
 

@@ -195,10 +195,10 @@ impl<'a> Monitor<'a> {
                 self.face().dialect.answer(view, ask, head)
             });
         let (mut parts, answer) = response.into_parts();
-        let mut response = match (
-            answer,
-            record.ending().and_then(|ending| ending.response.as_ref()),
-        ) {
+        let stored = record.ending().and_then(|ending| ending.response.as_ref());
+        // What stands for the result where there is one, such as a redirect to it, is not its delivery.
+        let is_result = matches!(answer, Answer::Stored) || stored.is_none();
+        let mut response = match (answer, stored) {
             (Answer::Stored, Some(stored)) => replay(parts, stored, head.version),
             (Answer::Stored, None) => Response::from_parts(parts, ReplyBody::default()),
             (Answer::Bytes(bytes), _) => {
@@ -212,7 +212,7 @@ impl<'a> Monitor<'a> {
             }
         };
         let delivers = matches!(ask, Ask::Monitor | Ask::Result) && record.phase().is_ended();
-        if delivers && head.method != Method::HEAD {
+        if delivers && is_result && head.method != Method::HEAD {
             response.body_mut().tell_when_read(self.engine(), record.id);
         }
         response
