@@ -1,4 +1,5 @@
-//! How often the hot paths allocate: numbers that are promised, and that rot unseen when nobody counts.
+//! How often the hot paths allocate, and how much is kept: numbers that are promised, and that rot unseen when nobody
+//! counts.
 //!
 //! Counted on the thread of the test, which is the runtime's as well. Growing an allocation counts as one more.
 
@@ -15,7 +16,7 @@ use std::{
 };
 use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_lro::{Head, Operations, defer::rebuild::Rebuild};
+use tower_lro::{Head, Limits, Operations, defer::rebuild::Rebuild};
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
@@ -171,4 +172,49 @@ fn replaying_allocates_for_the_head_only() {
     assert_eq!(read.borrow().len(), 1024);
     // Two for the map of its fields. The bytes are shared.
     assert!(count <= 2, "{count}");
+}
+
+/// Bytes that each of a thousand operations keeps, its share of the tables included.
+fn kept<S>(inner: S) -> i64
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    const COUNT: i64 = 1_000;
+    let runtime = runtime();
+    let mut limits = Limits::default();
+    limits.running = 10_000;
+    let operations = Operations::builder().limits(limits).build().unwrap();
+    let mut service = operations.layer().layer(inner);
+    let mut thousand = || {
+        for _ in 0..COUNT {
+            location(&call(&runtime, &mut service, post()).1);
+        }
+        runtime.block_on(async {
+            while operations.usage().accepted > 0 {
+                tokio::task::yield_now().await;
+            }
+        });
+    };
+    // What is made once, for all.
+    thousand();
+    measure(thousand).bytes_current / COUNT
+}
+
+#[test]
+fn a_pending_operation_keeps_at_most_a_kib_and_a_half() {
+    let kept = kept(service_fn(|_| pending()));
+    assert!((1..=1_536).contains(&kept), "{kept}");
+}
+
+#[test]
+fn an_ended_operation_keeps_at_most_500_bytes_beyond_its_body() {
+    let kept = kept(service_fn(async |_| {
+        let response = Response::builder().header(header::CONTENT_TYPE, "text/plain");
+        Ok(response
+            .body(Full::new(Bytes::from(vec![b'x'; 1024])))
+            .unwrap())
+    }));
+    assert!((1_024..=1_524).contains(&kept), "{kept}");
 }
