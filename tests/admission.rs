@@ -71,7 +71,8 @@ fn request(method: &str, uri: &str, fields: &[(&str, &str)]) -> Request<Body> {
 
 /// What can never be deferred.
 fn never_deferred() -> Vec<Request<Body>> {
-    let kinds: &[(&str, &str, &[(&str, &str)])] = &[
+    type Fields = [(&'static str, &'static str)];
+    let kinds: &[(&str, &str, &Fields)] = &[
         ("HEAD", "/reports", &[]),
         ("OPTIONS", "/reports", &[]),
         ("OPTIONS", "*", &[]),
