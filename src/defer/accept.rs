@@ -196,10 +196,19 @@ impl<'a> Desk<'a> {
         if upload::declared(head.into(), &*body) > limit {
             return Err(upload::too_large(limit).into());
         }
-        // The place is taken before the body is read. A repeat needs none, but whether it is one shows at its end.
+        // The place is taken before the body is read. A repeat needs none; whether it is one shows at its end, but only
+        // with a key that is known it can be.
         let place = Place::take(engine);
-        if place.is_none() && key.is_none() {
-            return Err(upload::full(engine).into());
+        if place.is_none() {
+            let known = match &key {
+                Some(key) => engine.store.find_key(key).await,
+                None => Ok(Lookup::Unknown),
+            };
+            match known {
+                Ok(Lookup::Unknown) => return Err(upload::full(engine).into()),
+                Ok(Lookup::Found(_) | Lookup::Gone { .. }) => {}
+                Err(error) => return Err(self.unavailable(&error).into()),
+            }
         }
         *read = Extent::Some;
         let body = upload::read(engine, body, limit).await;
@@ -217,14 +226,14 @@ impl<'a> Desk<'a> {
             }
             None => None,
         };
-        let place = place.ok_or_else(|| upload::full(engine))?;
+        let mut place = place.ok_or_else(|| upload::full(engine))?;
         if let Some(check) = &self.options.check {
             let copy = Request::from_parts(head.clone(), body.bytes().clone());
             check(copy)
                 .await
                 .map_err(|refusal| Refusal::Checked(Box::new(refusal)))?;
         }
-        if engine.is_draining() {
+        if !place.accept() {
             return Err(upload::draining(engine).into());
         }
         Ok(Received {

@@ -93,6 +93,10 @@ pub struct ReplyBody {
     read: Option<Read>,
 }
 
+/// Bodies are handed to the connection in pieces of so many bytes, so that what a client has stopped to read is not taken
+/// for read.
+const PIECE: usize = 256 << 10;
+
 /// Tells the store when the result has been handed to the connection whole.
 struct Read {
     engine: Arc<Engine>,
@@ -147,7 +151,8 @@ impl ReplyBody {
 
     fn next_frame(&mut self) -> Option<Frame<Bytes>> {
         let frame = if !self.data.is_empty() {
-            Some(Frame::data(std::mem::take(&mut self.data)))
+            let next = self.data.len().min(PIECE);
+            Some(Frame::data(self.data.split_to(next)))
         } else {
             self.trailers
                 .take()

@@ -79,11 +79,14 @@ where
                 if length > limit {
                     return Err(too_large(limit));
                 }
-                if !room.reserve(length) {
-                    return Err(full(engine));
-                }
-                if bytes.is_empty() {
-                    bytes.reserve_exact(data.len());
+                if length > bytes.capacity() as u64 {
+                    // Exact at first, as most bodies come in one piece; then with room to grow, as long as there is any.
+                    let ample = (2 * bytes.capacity() as u64).clamp(length, limit);
+                    let Some(capacity) = [ample, length].into_iter().find(|all| room.reserve(*all))
+                    else {
+                        return Err(full(engine));
+                    };
+                    bytes.reserve_exact(capacity as usize - bytes.len());
                 }
                 bytes.extend_from_slice(&data);
             }

@@ -2,7 +2,7 @@ use super::View;
 use crate::{
     json,
     problem::Problem,
-    record::{Revision, Timestamp},
+    record::{Phase, Revision, Timestamp},
 };
 use http::HeaderValue;
 use std::io::Write;
@@ -103,9 +103,12 @@ fn time(out: &mut Vec<u8>, name: &str, time: Option<Timestamp>) {
     }
 }
 
-/// The entity tag of a status document. Strong: two documents of one operation with one revision are the same to the
-/// byte.
+/// The entity tag of a status document. Strong: two documents of one operation with one tag are the same to the byte.
+///
+/// The end is told apart by more than its revision: whoever ends an operation from outside counts from what is stored,
+/// and readers may have been shown more than that.
 #[must_use]
-pub fn entity_tag(revision: Revision) -> HeaderValue {
-    HeaderValue::try_from(format!("\"{}\"", revision.0)).expect("digits in quotes")
+pub fn entity_tag(revision: Revision, phase: Phase) -> HeaderValue {
+    let end = if phase.is_ended() { "-ended" } else { "" };
+    HeaderValue::try_from(format!("\"{}{end}\"", revision.0)).expect("digits and letters in quotes")
 }

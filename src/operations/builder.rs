@@ -9,7 +9,10 @@ use crate::{
 use http::response;
 use std::{
     fmt,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -170,6 +173,7 @@ impl Builder {
             sweeper: Sweeper::default(),
             places: Places::default(),
             draining: AtomicBool::new(false),
+            interrupted: AtomicU64::new(0),
             idle: Notify::new(),
         });
         Ok(Operations { engine, face })

@@ -1,13 +1,14 @@
 use super::{Operations, Signal};
+use crate::record::Stop;
 use std::{sync::atomic::Ordering, time::Duration};
 
 /// What came of a [drain](Operations::drain).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Operations that ended by themselves while there was time, and requests whose reading did.
+    /// Operations that ended while there was time: by themselves, by a limit, or by a cancel.
     pub finished: u64,
-    /// Operations that were ended as interrupted.
+    /// Operations that did not, and were ended as interrupted, or whose store could not be told so.
     pub interrupted: u64,
     /// Ended operations in the store whose result nobody has read: lost with the process if the store is in memory.
     pub unread: u64,
@@ -20,7 +21,8 @@ impl Operations {
     /// Prepares the end of the process: refuses new work (503 `draining`), answers every waiting reader with the present
     /// state, gives running work the time of `deadline`, ends the rest as interrupted. Returns when nothing is left, and
     /// half a second after the deadline at the latest, even if a handler blocks its thread. What was
-    /// [detached](crate::OperationHandle::detach) and is to be completed from elsewhere is not waited for.
+    /// [detached](crate::OperationHandle::detach) and is to be completed from elsewhere is not waited for; nor are requests
+    /// that are being read, which are refused when they have arrived.
     ///
     /// The status service goes on answering: stop the server after this, not before, as the
     /// [guide](crate#shutdown) shows. There is no way back. Called again, it waits again, and tells what is unread by then.
@@ -32,28 +34,38 @@ impl Operations {
         let engine = &self.engine;
         engine.draining.store(true, Ordering::SeqCst);
         engine.hub.all();
-        let before = engine.places.taken();
+        let (before, interrupted) = (engine.places.pending(), engine.interruptions());
+        let mut unreachable = 0;
         let in_time = tokio::time::timeout(deadline, self.idle()).await.is_ok();
-        let mut interrupted = 0;
-        if !in_time {
-            let left = engine.live.all();
-            interrupted = left.len() as u64;
-            for live in &left {
-                live.raise(Signal::Interrupt);
-            }
-            if tokio::time::timeout(WIND_UP, self.idle()).await.is_err() {
-                // Their threads are blocked: nobody else can end them.
-                for live in engine.live.all() {
-                    live.abandon();
-                }
+        if !in_time && !self.interrupt().await {
+            // Their threads are blocked, or have their grace: nobody else can end them.
+            for live in engine.live.all() {
+                unreachable += u64::from(!live.abandon(Stop::Interrupted));
             }
         }
-        let finished = before.saturating_sub(interrupted);
+        let interrupted = engine.interruptions() - interrupted + unreachable;
         Drained {
-            finished,
+            finished: before.saturating_sub(interrupted),
             interrupted,
             unread: engine.store.usage().unread,
         }
+    }
+
+    /// Has everything end as interrupted. Whether it has, after a while.
+    async fn interrupt(&self) -> bool {
+        // More than once: what was accepted just before the drain may not have been there yet.
+        for _ in 0..10 {
+            for live in self.engine.live.all() {
+                live.raise(Signal::Interrupt);
+            }
+            if tokio::time::timeout(WIND_UP / 10, self.idle())
+                .await
+                .is_ok()
+            {
+                return true;
+            }
+        }
+        false
     }
 
     /// Waits until nothing runs and nothing waits to run.
@@ -62,7 +74,7 @@ impl Operations {
             let idle = self.engine.idle.notified();
             tokio::pin!(idle);
             idle.as_mut().enable();
-            if self.engine.places.taken() == 0 {
+            if self.engine.places.pending() == 0 {
                 return;
             }
             idle.await;

@@ -160,6 +160,8 @@ fn listen(engine: &Arc<Engine>) {
         return;
     }
     let mut changes = engine.store.changes();
+    // Who has come since somebody listened last has looked, perhaps, before a change of which nobody here was told.
+    engine.hub.all();
     let listening = Listening(Arc::downgrade(engine));
     tokio::spawn(async move {
         loop {

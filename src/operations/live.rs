@@ -116,12 +116,15 @@ impl Live {
         }
     }
 
-    /// The inner service is called now.
-    pub(crate) fn start(&self) {
-        self.note(|sighting, now| {
-            sighting.started = Some(now);
-            true
+    /// The inner service is called now, and it is noted when it was first. `false` if it must not be: the operation was
+    /// told to stop before.
+    pub(crate) fn start(&self) -> bool {
+        let heard = self.note(|sighting, now| {
+            let first = sighting.started.is_none();
+            sighting.started.get_or_insert(now);
+            first
         });
+        heard || self.state().sighting.started.is_some()
     }
 
     /// The handler says something; what comes after the end is not heard.
@@ -132,29 +135,34 @@ impl Live {
         });
     }
 
-    fn note(&self, change: impl FnOnce(&mut Sighting, Timestamp) -> bool) {
+    /// Whether it was heard: not after a signal.
+    fn note(&self, change: impl FnOnce(&mut Sighting, Timestamp) -> bool) -> bool {
         let Some(engine) = self.engine.upgrade() else {
-            return;
+            return false;
         };
         let now = engine.clock.wall();
         {
             let mut state = self.state();
-            let over = matches!(state.signal, Some(Signal::Ended | Signal::Over));
-            if over || !change(&mut state.sighting, now) {
-                return;
+            if matches!(state.signal, Some(Signal::Ended | Signal::Over)) {
+                return false;
+            }
+            if !change(&mut state.sighting, now) {
+                return true;
             }
             state.sighting.revision = state.sighting.revision.next();
             state.sighting.at = state.sighting.at.max(now);
         }
         engine.hub.changed(self.id);
+        true
     }
 
     /// What the task is told. Where that is nothing it is woken when there is something, and learns whether the inner
     /// service has been called yet.
     pub(crate) fn poll_news(&self, cx: &mut Context<'_>) -> News {
         let mut state = self.state();
+        let started = state.sighting.started.is_some();
         if let Some(signal) = state.signal {
-            return News::Signal(signal);
+            return News::Signal { signal, started };
         }
         if state.detach == Detach::Asked {
             return News::Detach;
@@ -163,9 +171,7 @@ impl Live {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        News::None {
-            started: state.sighting.started.is_some(),
-        }
+        News::None { started }
     }
 
     pub(crate) fn settle_detach(&self, to: Detach) {
@@ -213,20 +219,31 @@ impl Live {
 }
 
 impl Live {
-    /// The task that runs the operation is gone, or can't be reached: ends it as interrupted, where the store answers
-    /// at once. Elsewhere the claim lapses.
-    pub(crate) fn abandon(&self) {
+    /// The task that runs the operation is gone, or can't be reached: ends it, where the store answers at once.
+    /// Elsewhere the claim lapses. Gives `false` there.
+    ///
+    /// What has been detached is not the task's to end.
+    pub(crate) fn abandon(&self, stop: Stop) -> bool {
         let Some(engine) = self.engine.upgrade() else {
-            return;
+            return true;
         };
-        let sighting = self.sighting();
+        let (sighting, detached) = {
+            let state = self.state();
+            (state.sighting.clone(), state.detach == Detach::Done)
+        };
         self.raise(Signal::Over);
-        let ending = Ending::without_response(Stop::Interrupted, engine.clock.wall());
-        let settled = engine.store.complete(self.id, ending, Some(sighting)).now();
         engine.live.remove(self.id);
-        if let Ok(Ok(Settled::Done(record))) = settled {
-            engine.ended(&record);
+        if detached {
+            return true;
         }
+        let ending = Ending::without_response(stop, engine.clock.wall());
+        let settled = engine.store.complete(self.id, ending, Some(sighting)).now();
+        match settled {
+            Ok(Ok(Settled::Done(record))) => engine.ended(&record),
+            Ok(Ok(Settled::Stands(_) | Settled::Unknown)) => {}
+            Ok(Err(_)) | Err(_) => return false,
+        }
+        true
     }
 }
 
@@ -242,7 +259,7 @@ impl fmt::Debug for Live {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
     None { started: bool },
-    Signal(Signal),
+    Signal { signal: Signal, started: bool },
     Detach,
 }
 

@@ -29,7 +29,7 @@ use self::{
 use crate::{
     defer::DeferLayer,
     dialect::{Dialect, Head, Links, Mount, View},
-    record::{Capture, Ending, OperationId, Owner, Record, Revision, Sighting, Stop},
+    record::{Capture, Ending, OperationId, Owner, Phase, Record, Revision, Sighting, Stop},
     runner::capture,
     status::{StatusService, Wrapped},
     store::{Clock, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError, StoreErrorKind},
@@ -43,7 +43,7 @@ use std::{
     num::NonZeroU16,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 use tokio::sync::{Notify, Semaphore};
@@ -83,7 +83,9 @@ pub(crate) struct Engine {
     places: Places,
     turns: Semaphore,
     draining: AtomicBool,
-    /// Told when the last place has been given back.
+    /// Operations that were ended as interrupted.
+    interrupted: AtomicU64,
+    /// Told when nothing is pending any more.
     idle: Notify,
 }
 
@@ -140,6 +142,9 @@ impl Engine {
 
     /// An operation has ended, wherever it ran: wakes who waits for it, and calls the hook.
     pub(crate) fn ended(self: &Arc<Self>, record: &Record) {
+        if record.phase() == Phase::Ended(Stop::Interrupted.outcome()) {
+            self.interrupted();
+        }
         self.hub.ended(record.id);
         Sweeper::due(self, record.submission.keep_for);
         if let Some(hook) = &self.on_end {
@@ -147,6 +152,15 @@ impl Engine {
             let call = std::panic::AssertUnwindSafe(|| hook(record));
             drop(std::panic::catch_unwind(call));
         }
+    }
+
+    /// Work was interrupted, kept or not.
+    pub(crate) fn interrupted(&self) {
+        self.interrupted.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn interruptions(&self) -> u64 {
+        self.interrupted.load(Ordering::SeqCst)
     }
 
     /// Seconds for `Retry-After` on refusals.
@@ -458,11 +472,12 @@ impl Operations {
     #[must_use]
     pub fn usage(&self) -> Usage {
         let (places, stored) = (&self.engine.places, self.engine.store.usage());
+        let [uploading, accepted, running] = places.stages();
         Usage {
-            uploading: places.uploading(),
+            uploading,
             uploading_bytes: places.uploading_bytes(),
-            accepted: places.accepted(),
-            running: places.running(),
+            accepted,
+            running,
             readers: self.engine.hub.readers() as u64,
             stored: stored.operations,
             stored_bytes: stored.bytes,

@@ -4,44 +4,38 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Counts what has been taken on and has not ended.
+/// Counts what has been taken on and has not ended. Each number includes those below it.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    /// All that follows.
     taken: AtomicU64,
-    uploading: AtomicU64,
-    uploading_bytes: AtomicU64,
-    accepted: AtomicU64,
+    /// Taken on for good: read, and neither refused nor ended.
+    pending: AtomicU64,
     running: AtomicU64,
+    uploading_bytes: AtomicU64,
 }
 
 impl Places {
-    pub(crate) fn uploading(&self) -> u64 {
-        self.uploading.load(Ordering::Relaxed)
+    /// Uploading, accepted, running: never more in all than there are places.
+    pub(crate) fn stages(&self) -> [u64; 3] {
+        // The smallest number first, so that what moves on in between is still counted where it was.
+        let running = self.running.load(Ordering::SeqCst);
+        let pending = self.pending();
+        let taken = self.taken.load(Ordering::SeqCst);
+        [
+            taken.saturating_sub(pending),
+            pending.saturating_sub(running),
+            running,
+        ]
     }
     pub(crate) fn uploading_bytes(&self) -> u64 {
         self.uploading_bytes.load(Ordering::Relaxed)
     }
-    pub(crate) fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
-    }
-    pub(crate) fn running(&self) -> u64 {
-        self.running.load(Ordering::Relaxed)
-    }
-    pub(crate) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::SeqCst)
-    }
-
-    fn count(&self, stage: Stage) -> &AtomicU64 {
-        match stage {
-            Stage::Uploading => &self.uploading,
-            Stage::Accepted => &self.accepted,
-            Stage::Running => &self.running,
-        }
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending.load(Ordering::SeqCst)
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Uploading,
     Accepted,
@@ -66,7 +60,6 @@ impl Place {
             .taken
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
             .ok()?;
-        engine.places.uploading.fetch_add(1, Ordering::Relaxed);
         Some(Self {
             engine: engine.clone(),
             stage: Stage::Uploading,
@@ -77,8 +70,14 @@ impl Place {
         &self.engine
     }
 
-    pub(crate) fn accept(&mut self) {
-        self.enter(Stage::Accepted);
+    /// Takes the request on for good. `false`, if the server is draining: then nothing may come of it.
+    pub(crate) fn accept(&mut self) -> bool {
+        if self.stage == Stage::Uploading {
+            self.stage = Stage::Accepted;
+            self.engine.places.pending.fetch_add(1, Ordering::SeqCst);
+        }
+        // A drain says so before it looks for what is pending, so that one sees the other.
+        !self.engine.is_draining()
     }
 
     /// Waits for the turn to run; it is given back with the place.
@@ -94,35 +93,23 @@ impl Place {
         if let Ok(turn) = self.engine.turns.acquire().await {
             turn.forget();
         }
-        self.enter(Stage::Running);
-    }
-
-    /// The turn has come, but the inner service is not called yet.
-    fn enter(&mut self, stage: Stage) {
-        self.engine
-            .places
-            .count(self.stage)
-            .fetch_sub(1, Ordering::Relaxed);
-        self.engine
-            .places
-            .count(stage)
-            .fetch_add(1, Ordering::Relaxed);
-        self.stage = stage;
+        self.stage = Stage::Running;
+        self.engine.places.running.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.engine
-            .places
-            .count(self.stage)
-            .fetch_sub(1, Ordering::Relaxed);
+        let engine = &self.engine;
         if self.stage == Stage::Running {
-            self.engine.turns.add_permits(1);
+            engine.places.running.fetch_sub(1, Ordering::SeqCst);
+            engine.turns.add_permits(1);
         }
-        if self.engine.places.taken.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.engine.idle.notify_waiters();
+        let pending = self.stage > Stage::Uploading;
+        if pending && engine.places.pending.fetch_sub(1, Ordering::SeqCst) == 1 {
+            engine.idle.notify_waiters();
         }
+        engine.places.taken.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

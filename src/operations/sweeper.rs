@@ -3,19 +3,32 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering, fence},
     },
     time::Duration,
 };
 use tokio::sync::Notify;
 
 /// Lets go of what is due. Sleeps until something is: costs nothing while nothing expires, whatever is stored.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sweeper {
     awake: AtomicBool,
-    /// Milliseconds on the engine's clock at which the next round is planned.
+    /// Milliseconds on the engine's clock at which the next round is planned; [`NEVER`] while one is on its way, so that
+    /// whatever is told meanwhile counts.
     planned: AtomicU64,
     sooner: Arc<Notify>,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Default for Sweeper {
+    fn default() -> Self {
+        Self {
+            awake: AtomicBool::new(false),
+            planned: AtomicU64::new(NEVER),
+            sooner: Arc::default(),
+        }
+    }
 }
 
 /// Things done in one go, before other tasks get their turn.
@@ -37,18 +50,31 @@ impl Sweeper {
         }
         let at = millis(engine.clock.elapsed().saturating_add(delay));
         if sweeper.awake.load(Ordering::Acquire) {
-            if at < sweeper.planned.load(Ordering::Relaxed) {
-                sweeper.planned.fetch_min(at, Ordering::Relaxed);
-                sweeper.sooner.notify_one();
+            sweeper.plan(at);
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // Told before the task is there, lest somebody who finds it awake be told of no plan.
+            sweeper.plan(at);
+            if !sweeper.awake.swap(true, Ordering::AcqRel) {
+                let awake = Awake(Arc::downgrade(engine));
+                runtime.spawn(sweep(awake, sweeper.sooner.clone()));
             }
-        } else if let Ok(runtime) = tokio::runtime::Handle::try_current()
-            && !sweeper.awake.swap(true, Ordering::AcqRel)
-        {
-            sweeper.planned.store(at, Ordering::Relaxed);
-            let awake = Awake(Arc::downgrade(engine));
-            let first = delay.min(LONGEST);
-            runtime.spawn(sweep(awake, sweeper.sooner.clone(), first));
         }
+    }
+
+    fn plan(&self, at: u64) {
+        // The store was told before, and a round takes its plan back before it asks the store: one sees the other.
+        fence(Ordering::SeqCst);
+        if at < self.planned.load(Ordering::SeqCst)
+            && at < self.planned.fetch_min(at, Ordering::SeqCst)
+        {
+            self.sooner.notify_one();
+        }
+    }
+
+    /// How long to sleep until the next round.
+    fn rest(&self, now: Duration) -> Duration {
+        let at = Duration::from_millis(self.planned.load(Ordering::SeqCst));
+        at.saturating_sub(now).clamp(GAP, LONGEST)
     }
 }
 
@@ -62,6 +88,7 @@ struct Awake(Weak<Engine>);
 impl Drop for Awake {
     fn drop(&mut self) {
         if let Some(engine) = self.0.upgrade() {
+            engine.sweeper.planned.store(NEVER, Ordering::SeqCst);
             engine.sweeper.awake.store(false, Ordering::Release);
         }
     }
@@ -74,19 +101,21 @@ impl Drop for Sweeper {
     }
 }
 
-async fn sweep(awake: Awake, sooner: Arc<Notify>, first: Duration) {
-    let mut sleep = first;
+async fn sweep(awake: Awake, sooner: Arc<Notify>) {
     loop {
-        let sooner = tokio::time::timeout(sleep.max(GAP), sooner.notified()).await;
+        let rest = match awake.0.upgrade() {
+            Some(engine) => engine.sweeper.rest(engine.clock.elapsed()),
+            None => return,
+        };
+        if tokio::time::timeout(rest, sooner.notified()).await.is_ok() {
+            continue;
+        }
         let Some(engine) = awake.0.upgrade() else {
             return;
         };
-        if sooner.is_ok() {
-            let at = Duration::from_millis(engine.sweeper.planned.load(Ordering::Relaxed));
-            sleep = at.saturating_sub(engine.clock.elapsed());
-            continue;
-        }
-        sleep = loop {
+        engine.sweeper.planned.store(NEVER, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let next = loop {
             // An error is a store that can't be reached: it is tried again a little later.
             let swept = engine.store.sweep(BATCH).await.unwrap_or_default();
             for record in &swept.ended {
@@ -97,7 +126,7 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>, first: Duration) {
             }
             tokio::task::yield_now().await;
         };
-        let at = millis(engine.clock.elapsed().saturating_add(sleep));
-        engine.sweeper.planned.store(at, Ordering::Relaxed);
+        let at = millis(engine.clock.elapsed().saturating_add(next));
+        engine.sweeper.planned.fetch_min(at, Ordering::SeqCst);
     }
 }

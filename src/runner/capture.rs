@@ -10,6 +10,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
 };
+use tokio::task::coop;
 
 /// Takes the rest of a response in, within the limit and what room the store has.
 #[expect(
@@ -29,8 +30,9 @@ where
         let mut body = pin!(body);
         let mut room = Room { store, bytes: 0 };
         while !capture.is_bodiless() && !body.is_end_stream() {
-            let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
-            let Some(frame) = frame else { break };
+            // A body that is always ready must let others have their turn, and its own limits.
+            let frame = coop::cooperative(poll_fn(|cx| body.as_mut().poll_frame(cx)));
+            let Some(frame) = frame.await else { break };
             match frame
                 .map_err(|error| CompleteError::Body(error.into()))?
                 .into_data()

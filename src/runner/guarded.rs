@@ -8,10 +8,10 @@ use pin_project_lite::pin_project;
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
-use tokio::time::{Instant, Sleep};
+use tokio::{task::coop, time::Sleep};
 
 pin_project! {
     /// A handler that may panic, run too long, or be told to stop.
@@ -92,10 +92,13 @@ impl<F: Future> Future for Guarded<'_, F> {
                 }
                 Err(payload) => {
                     trace::panicked(self.live.id(), &*payload);
-                    self.drop_work();
+                    self.as_mut().drop_work();
                     // The payload's own destructor may panic as well.
                     drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
-                    return Poll::Ready(Step::Stop(Stop::Panicked));
+                    // Where it panicked before it was called it has begun all the same, unless it was told to stop.
+                    if self.live.start() {
+                        return Poll::Ready(Step::Stop(Stop::Panicked));
+                    }
                 }
             }
         }
@@ -104,14 +107,14 @@ impl<F: Future> Future for Guarded<'_, F> {
             let started = match this.live.poll_news(cx) {
                 News::None { started } => started,
                 News::Detach => return Poll::Ready(Step::Detach),
-                News::Signal(signal) => {
+                News::Signal { signal, started } => {
                     *this.timing = Timing::Grace(match signal {
                         Signal::Interrupt => Told::Interrupted,
                         Signal::Ended | Signal::Over => Told::Taken,
                     });
-                    this.timer
-                        .set(Some(tokio::time::sleep(this.terms.cancel_grace)));
-                    if this.terms.cancel_grace.is_zero() {
+                    this.timer.set(None);
+                    // What has not begun has nothing to wind up.
+                    if this.terms.cancel_grace.is_zero() || !started {
                         return Poll::Ready(self.stopped());
                     }
                     false
@@ -128,10 +131,11 @@ impl<F: Future> Future for Guarded<'_, F> {
                 Timing::Run => this.terms.run_time,
                 Timing::Grace(_) => this.terms.cancel_grace,
             };
-            this.timer
-                .set(Some(tokio::time::sleep_until(Instant::now() + within)));
+            this.timer.set(Some(tokio::time::sleep(within)));
         }
-        match this.timer.as_pin_mut().map(|timer| timer.poll(cx)) {
+        // A handler that is always busy uses up what a task may do in one go. Its limits hold all the same.
+        let timer = this.timer.as_pin_mut().map(coop::unconstrained);
+        match timer.map(|timer| pin!(timer).poll(cx)) {
             Some(Poll::Ready(())) => Poll::Ready(self.stopped()),
             _ => Poll::Pending,
         }

@@ -21,7 +21,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use std::{
     error::Error,
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -29,6 +29,7 @@ use std::{
 };
 use tokio::{
     sync::oneshot,
+    task::coop,
     time::{Instant, Sleep},
 };
 use tower_service::Service;
@@ -61,9 +62,8 @@ impl Task {
         record: Arc<Record>,
         terms: Arc<Terms>,
         live: Arc<Live>,
-        mut place: Place,
+        place: Place,
     ) -> Self {
-        place.accept();
         place.engine().live.insert(live.clone());
         Self {
             target: record.submission.target.clone(),
@@ -95,8 +95,13 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         if !self.over {
-            // Dropped in its midst, with its runtime.
-            self.live.abandon();
+            // Dropped in its midst: with its runtime, or by a panic beside the handler, as when a response is dropped.
+            let panicked = std::thread::panicking() && self.live.sighting().started.is_some();
+            self.live.abandon(if panicked {
+                Stop::Panicked
+            } else {
+                Stop::Interrupted
+            });
         }
     }
 }
@@ -206,7 +211,9 @@ where
     let at_once = record
         .as_ref()
         .and_then(|record| task.engine().store.create(record).now().ok());
-    if let Some(created) = at_once {
+    if let Some(created) = at_once
+        && !is_uncertain(&created)
+    {
         drop(record);
         let (claim, kept) = Kept::from(created).split();
         match claim {
@@ -236,13 +243,16 @@ async fn keep(engine: &Engine, record: Option<Arc<Record>>) -> Kept<Claim> {
     };
     let mut created = engine.store.create(&record).await;
     for _ in 1..TRIES {
-        match &created {
-            Err(error) if error.kind() == StoreErrorKind::Uncertain => {}
-            _ => break,
+        if !is_uncertain(&created) {
+            break;
         }
         created = engine.store.create(&record).await;
     }
     created.into()
+}
+
+fn is_uncertain(created: &Result<Created, StoreError>) -> bool {
+    matches!(created, Err(error) if error.kind() == StoreErrorKind::Uncertain)
 }
 
 enum Turn<T> {
@@ -275,6 +285,8 @@ where
 {
     async move {
         let mut detached = false;
+        // What has come of the work while the store took its time.
+        let mut early: Option<Box<Step<_>>> = None;
         let end = {
             let Task {
                 record,
@@ -290,6 +302,9 @@ where
             let mut guarded = pin!(Guarded::new(execution, live, terms));
             loop {
                 let turn = poll_fn(|cx| {
+                    if let Some(step) = early.take() {
+                        return Poll::Ready(Turn::Step(*step));
+                    }
                     if let Poll::Ready(step) = guarded.as_mut().poll(cx) {
                         return Poll::Ready(Turn::Step(step));
                     }
@@ -311,8 +326,20 @@ where
                     Turn::Unwanted => break End::Unwanted,
                 };
                 if claim.is_none() && !detached {
-                    let kept = Box::pin(keep(&engine, record.take())).await;
-                    match (kept, &mut hold) {
+                    let mut keeping = Box::pin(keep(&engine, record.take()));
+                    let kept = poll_fn(|cx| {
+                        let kept = keeping.as_mut().poll(cx);
+                        // The work and its limits do not wait for the store. A detach does: it is asked for still.
+                        if kept.is_pending()
+                            && !detach
+                            && early.is_none()
+                            && let Poll::Ready(step) = guarded.as_mut().poll(cx)
+                        {
+                            early = Some(Box::new(step));
+                        }
+                        kept
+                    });
+                    match (kept.await, &mut hold) {
                         (Kept::New(new), _) => claim = Some(new),
                         // The connection is held to the end, as without the layer.
                         (_, Some(hold)) => hold.limit = None,
@@ -334,6 +361,9 @@ where
                 }
             }
         };
+        if claim.is_none() && !detached && matches!(end, End::Stop(Stop::Interrupted, _)) {
+            task.engine().interrupted();
+        }
         if let Some(unfinished) = close(task, claim, hold, end) {
             unfinished.await;
         }
@@ -370,15 +400,15 @@ fn close<E: Into<BoxError>>(
             task.close(Some(settled), hold, reply);
             None
         }
-        _ => {
+        other => {
             let unfinished = Unfinished {
                 task,
                 claim,
                 hold,
                 reply,
-                ending,
             };
-            Some(Box::pin(unfinished.finish()))
+            let failed = other.and_then(Result::err);
+            Some(Box::pin(unfinished.finish(ending, failed)))
         }
     }
 }
@@ -415,36 +445,74 @@ struct Unfinished<E> {
     claim: Claim,
     hold: Option<Box<Hold<E>>>,
     reply: Option<Reply<E>>,
-    ending: Option<Ending>,
 }
 
 impl<E> Unfinished<E> {
-    /// Tries again and again while the store can't answer; gives up when the result would have expired.
-    async fn finish(mut self) {
-        let deadline = Instant::now() + self.task.engine().limits.keep_for;
-        let mut pause = Duration::from_millis(50);
-        let settled = loop {
-            let (store, sighting) = (&self.task.engine().store, self.task.live.sighting());
-            let error = match store.finish(&self.claim, &sighting, &mut self.ending).await {
-                Ok(settled) => break settled,
-                Err(error) => error,
-            };
-            trace::store_failed("finish", &error);
-            let Some(ending) = &mut self.ending else {
-                break Settled::Unknown;
-            };
-            if error.kind() == StoreErrorKind::Full && ending.response.is_some() {
-                *ending = Ending::without_response(Stop::TooLarge, ending.at);
-                continue;
-            }
-            if Instant::now() >= deadline {
-                break Settled::Unknown;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+    /// Writes the end down; `failed` is what came of a first try.
+    async fn finish(mut self, ending: Option<Ending>, failed: Option<StoreError>) {
+        let settled = {
+            let mut writing = pin!(write(&self.task, &self.claim, ending, failed));
+            let hold = &mut self.hold;
+            // The client's patience does not grow with the store's troubles.
+            poll_fn(|cx| {
+                let settled = writing.as_mut().poll(cx);
+                if settled.is_pending()
+                    && let Some(hold) = hold.take_if(|hold| hold.poll::<()>(false, cx).is_ready())
+                {
+                    let _ = hold.reply.send(Reply::Accepted);
+                }
+                settled
+            })
+            .await
         };
         self.task.close(Some(settled), self.hold, self.reply);
     }
+}
+
+/// Writes an end down, again and again while the store can't answer; gives up when the result would have expired.
+async fn write(
+    task: &Task,
+    claim: &Claim,
+    mut ending: Option<Ending>,
+    mut failed: Option<StoreError>,
+) -> Settled {
+    let (store, sighting) = (&task.engine().store, task.live.sighting());
+    let deadline = Instant::now().checked_add(task.engine().limits.keep_for);
+    let mut pause = Duration::from_millis(50);
+    let mut uncertain = false;
+    while let Some((outcome, at)) = ending.as_ref().map(|ending| (ending.outcome, ending.at)) {
+        let answer = match failed.take() {
+            Some(error) => Err(error),
+            None => store.finish(claim, &sighting, &mut ending).await,
+        };
+        let error = match answer {
+            // An earlier try did it after all.
+            Ok(Settled::Stands(record))
+                if uncertain
+                    && record.ending().map(|ending| (ending.outcome, ending.at))
+                        == Some((outcome, at)) =>
+            {
+                return Settled::Done(record);
+            }
+            Ok(settled) => return settled,
+            Err(error) => error,
+        };
+        uncertain |= error.kind() == StoreErrorKind::Uncertain;
+        trace::store_failed("finish", &error);
+        let has_response = ending
+            .as_ref()
+            .is_some_and(|ending| ending.response.is_some());
+        if error.kind() == StoreErrorKind::Full && has_response {
+            ending = ending.map(|ending| Ending::without_response(Stop::TooLarge, ending.at));
+            continue;
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+    Settled::Unknown
 }
 
 /// Gives the claim up, so that the end can come from elsewhere. Whether it is given up now; if not, it stays.
@@ -469,13 +537,17 @@ async fn give_up(
 
 impl<E> Hold<E> {
     fn poll<T>(&mut self, only_reader: bool, cx: &mut Context<'_>) -> Poll<Turn<T>> {
-        if only_reader && self.reply.poll_closed(cx).is_ready() {
-            return Poll::Ready(Turn::Unwanted);
-        }
-        match &mut self.limit {
-            Some(limit) => limit.as_mut().poll(cx).map(|()| Turn::Late),
-            None => Poll::Pending,
-        }
+        let news = poll_fn(|cx| {
+            if only_reader && self.reply.poll_closed(cx).is_ready() {
+                return Poll::Ready(Turn::Unwanted);
+            }
+            match &mut self.limit {
+                Some(limit) => limit.as_mut().poll(cx).map(|()| Turn::Late),
+                None => Poll::Pending,
+            }
+        });
+        // Not to be kept from the client by a handler that is always busy.
+        pin!(coop::unconstrained(news)).poll(cx)
     }
 }
 
@@ -545,10 +617,13 @@ where
     } = work;
     async move {
         place.run().await;
-        poll_fn(|cx| inner.poll_ready(cx))
-            .await
-            .map_err(Failure::Inner)?;
-        live.start();
+        let ready = poll_fn(|cx| inner.poll_ready(cx)).await;
+        // Where it refuses to be called it has begun all the same: what never began could not fail as it did.
+        if !live.start() {
+            // It was told to stop at this very moment, and is about to be dropped.
+            return pending().await;
+        }
+        ready.map_err(Failure::Inner)?;
         let handle = OperationHandle::new(live.clone());
         request.extensions_mut().insert(handle);
         let response = beside(&mut driver, inner.call(unboxed(request))).await;

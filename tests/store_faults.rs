@@ -1,0 +1,618 @@
+//! What clients and handlers see of a store that fails, hangs, answers late, or does not know what it did.
+
+mod common {
+    pub(crate) mod drive;
+    pub(crate) mod store;
+}
+
+use common::{
+    drive::*,
+    store::{CAUSE, Faulty, How, Verb},
+};
+use http::Request;
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::Semaphore, time::Instant};
+use tower_lro::{
+    Limits, Operations, Owner,
+    store::{ListQuery, MemoryLimits, StoreErrorKind},
+};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A server on a store that can be told to fail. The handler takes ten seconds, in steps of one.
+struct Site {
+    house: House,
+    store: Faulty,
+    calls: Arc<AtomicUsize>,
+    ends: Arc<AtomicUsize>,
+    /// When the handler was done.
+    done: Arc<Mutex<Option<Instant>>>,
+}
+
+impl std::ops::Deref for Site {
+    type Target = House;
+    fn deref(&self) -> &House {
+        &self.house
+    }
+}
+
+fn site_with(store: Faulty, set: impl FnOnce(&mut Limits)) -> Site {
+    let mut limits = Limits::default();
+    limits.running = 1;
+    set(&mut limits);
+    let ends = Arc::new(AtomicUsize::new(0));
+    let ended = ends.clone();
+    let operations = Operations::builder()
+        .limits(limits)
+        .store(store.clone())
+        .shared_keys()
+        .on_end(move |_| {
+            ended.fetch_add(1, Ordering::SeqCst);
+        })
+        .build()
+        .unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let done = Arc::<Mutex<Option<Instant>>>::default();
+    let (count, tell) = (calls.clone(), done.clone());
+    let inner = move |request: Request<Body>| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let tell = tell.clone();
+        async move {
+            if request.uri().path() == "/detach" && handle(&request).detach().await.is_ok() {
+                return Ok(ok("on the bus"));
+            }
+            for _ in 0..10 {
+                tokio::time::sleep(seconds(1)).await;
+            }
+            *tell.lock().unwrap() = Some(Instant::now());
+            Ok(ok("done"))
+        }
+    };
+    Site {
+        house: House::new(&operations, app(operations.layer(), inner)),
+        store,
+        calls,
+        ends,
+        done,
+    }
+}
+
+fn site(store: Faulty) -> Site {
+    site_with(store, |_| {})
+}
+
+/// One that answers at once, and one that does not.
+fn both() -> [Site; 2] {
+    [site(Faulty::default()), site(Faulty::remote())]
+}
+
+impl Site {
+    /// The store is well again, and so is everything else.
+    async fn recovers(&self) {
+        self.store.heal();
+        quiet(&self.operations).await;
+        let before = self.calls.load(Ordering::SeqCst);
+        let monitor = self.accepted(post("/work")).await;
+        assert_eq!(self.outcome(&monitor).await.text(), "done");
+        quiet(&self.operations).await;
+        assert_eq!(self.calls.load(Ordering::SeqCst), before + 1);
+        self.never_sent(CAUSE);
+    }
+}
+
+fn held_post(seconds: u64) -> Request<Body> {
+    with(post("/work"), "prefer", &format!("wait={seconds}"))
+}
+
+fn keyed(request: Request<Body>) -> Request<Body> {
+    with(request, "idempotency-key", "\"k\"")
+}
+
+/// Why a client that was refused may try again.
+fn told(answer: &Answer) -> (u16, String, Option<&str>) {
+    let (status, problem) = answer.refusal();
+    (status, problem, answer.field("retry-after"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_stored_is_not_run() {
+    for (kind, problem) in [
+        (StoreErrorKind::Unavailable, "unavailable"),
+        (StoreErrorKind::Corrupt, "unavailable"),
+        (StoreErrorKind::Full, "full"),
+        (StoreErrorKind::Uncertain, "unavailable"),
+    ] {
+        for site in both() {
+            site.store.set(Verb::Create, How::Fail(kind));
+            for request in [post("/work"), keyed(post("/work")), keyed(held_post(20))] {
+                let answer = site.send(request).await.unwrap();
+                assert_eq!(told(&answer), (503, problem.into(), Some("1")));
+            }
+            assert_eq!(site.calls.load(Ordering::SeqCst), 0);
+            assert_eq!(site.operations.usage().stored, 0);
+            site.recovers().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_cannot_be_looked_up_is_not_taken_for_a_new_one() {
+    for site in both() {
+        let kind = StoreErrorKind::Unavailable;
+        site.store.set(Verb::FindKey, How::Fail(kind));
+        let answer = site.send(keyed(post("/work"))).await.unwrap();
+        assert_eq!(told(&answer), (503, "unavailable".into(), Some("1")));
+        assert_eq!(site.calls.load(Ordering::SeqCst), 0);
+        site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_uncertain_create_is_repeated_and_the_operation_runs_once() {
+    for times in [1, 2] {
+        for site in both() {
+            site.store.times(Verb::Create, How::Uncertain, times);
+            let monitor = site.accepted(post("/work")).await;
+            assert_eq!(site.store.calls(Verb::Create).len(), times + 1);
+            assert_eq!(site.outcome(&monitor).await.text(), "done");
+            assert_eq!(site.operations.usage().stored, 1);
+            assert_eq!(site.calls.load(Ordering::SeqCst), 1);
+            site.recovers().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_stays_uncertain_is_refused_and_not_run() {
+    for site in both() {
+        site.store.set(Verb::Create, How::Uncertain);
+        let answer = site.send(post("/work")).await.unwrap();
+        assert_eq!(told(&answer), (503, "unavailable".into(), Some("1")));
+        assert_eq!(site.calls.load(Ordering::SeqCst), 0);
+        site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_202_does_not_leave_before_the_store_has_said_yes() {
+    let site = site(Faulty::default());
+    let gate = Arc::new(Semaphore::new(0));
+    site.store.set(Verb::Create, How::Gated(gate.clone()));
+    let submit = site.send(post("/work"));
+    tokio::pin!(submit);
+    assert!(
+        tokio::time::timeout(seconds(60), &mut submit)
+            .await
+            .is_err()
+    );
+    assert_eq!(site.calls.load(Ordering::SeqCst), 0);
+    assert_eq!(held(site.operations.usage()), [0, 0, 1, 0, 0]);
+    gate.add_permits(1);
+    assert_eq!(submit.await.unwrap().status, 202);
+    site.recovers().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_away_while_it_is_stored_does_not_take_the_operation_with_it() {
+    for key in [false, true] {
+        let site = site(Faulty::default());
+        site.store.set(Verb::Create, How::Late(seconds(5)));
+        let request = if key {
+            keyed(held_post(20))
+        } else {
+            post("/work")
+        };
+        let submit = site.send(request);
+        assert!(tokio::time::timeout(seconds(1), submit).await.is_err());
+        assert_eq!(held(site.operations.usage()), [0, 0, 1, 0, 0]);
+        until("it is stored", || site.operations.usage().stored == 1).await;
+        quiet(&site.operations).await;
+        let page = site.operations.list(&ListQuery::all()).await.unwrap();
+        assert_eq!(page.records[0].phase().as_str(), "succeeded");
+        assert_eq!(site.calls.load(Ordering::SeqCst), 1);
+        site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_for_what_cannot_be_stored_waits_to_the_end() {
+    for site in both() {
+        let kind = StoreErrorKind::Unavailable;
+        site.store.set(Verb::Create, How::Fail(kind));
+        let before = Instant::now();
+        let answer = site.send(held_post(2)).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.text()), (200, "done"));
+        assert_eq!(before.elapsed().as_secs(), 10);
+        assert_eq!(site.operations.usage().stored, 0);
+
+        // It is still the only one who wants to know.
+        let answer = site.send(held_post(2));
+        assert!(tokio::time::timeout(seconds(4), answer).await.is_err());
+        let before = Instant::now();
+        site.recovers().await;
+        assert_eq!(before.elapsed().as_secs(), 10, "the work was dropped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_does_not_hold_the_work_up() {
+    let site = site(Faulty::default());
+    site.store.set(Verb::Create, How::Late(seconds(60)));
+    let before = Instant::now();
+    let monitor = site.accepted(held_post(2)).await;
+    assert_eq!(before.elapsed().as_secs(), 62);
+    let done = site.done.lock().unwrap().unwrap();
+    assert_eq!((done - before).as_secs(), 10);
+    assert_eq!(site.outcome(&monitor).await.text(), "done");
+    site.recovers().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_does_not_hold_a_limit_up() {
+    let site = site_with(Faulty::default(), |limits| limits.run_time = seconds(5));
+    site.store.set(Verb::Create, How::Late(seconds(60)));
+    let monitor = site.accepted(held_post(2)).await;
+    let answer = site.outcome(&monitor).await;
+    assert_eq!(answer.refusal(), (504, "timed-out".into()));
+    assert!(site.done.lock().unwrap().is_none());
+    quiet(&site.operations).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finish_that_fails_is_tried_again_ever_more_slowly() {
+    for kind in [
+        StoreErrorKind::Unavailable,
+        StoreErrorKind::Corrupt,
+        StoreErrorKind::Uncertain,
+    ] {
+        for site in both() {
+            site.store.times(Verb::Finish, How::Fail(kind), 12);
+            let monitor = site.accepted(post("/work")).await;
+            until("it has failed", || site.store.calls(Verb::Finish).len() > 3).await;
+            // Its end is not known to anybody yet.
+            let pending = site.get(&monitor).await;
+            assert_eq!(
+                (pending.status.as_u16(), &pending.json()["status"]),
+                (202, &"running".into())
+            );
+            assert_eq!(site.outcome(&monitor).await.text(), "done");
+            assert_eq!(site.ends.load(Ordering::SeqCst), 1);
+            assert_eq!(site.calls.load(Ordering::SeqCst), 1);
+
+            let calls = site.store.calls(Verb::Finish);
+            let pauses: Vec<_> = calls.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            assert_eq!(pauses.len(), 12);
+            assert!(pauses[0] >= millis(50), "{pauses:?}");
+            assert!(
+                pauses.is_sorted_by(|a, b| *a <= *b + millis(2)),
+                "{pauses:?}"
+            );
+            assert!(pauses[11] <= millis(5002), "{pauses:?}");
+            site.recovers().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finish_that_never_succeeds_is_given_up_when_the_result_would_have_expired() {
+    for site in [
+        site_with(Faulty::default(), |limits| limits.keep_for = seconds(600)),
+        site_with(Faulty::remote(), |limits| limits.keep_for = seconds(600)),
+    ] {
+        let kind = StoreErrorKind::Unavailable;
+        site.store.set(Verb::Finish, How::Fail(kind));
+        let before = Instant::now();
+        site.accepted(post("/work")).await;
+        assert_eq!(
+            site.operations.usage().accepted + site.operations.usage().running,
+            1
+        );
+        quiet(&site.operations).await;
+        assert!((609..621).contains(&before.elapsed().as_secs()));
+        site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_finds_no_room_at_the_end_is_too_large() {
+    for site in both() {
+        site.store
+            .times(Verb::Finish, How::Fail(StoreErrorKind::Full), 1);
+        let monitor = site.accepted(post("/work")).await;
+        let answer = site.outcome(&monitor).await;
+        assert_eq!(answer.refusal(), (500, "result-too-large".into()));
+        site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_written_after_all_is_told_once() {
+    for site in both() {
+        site.store.times(Verb::Finish, How::Uncertain, 1);
+        let before = Instant::now();
+        let monitor = site.accepted(post("/work")).await;
+        assert_eq!(site.outcome(&monitor).await.text(), "done");
+        assert!(before.elapsed() < seconds(11), "its readers were woken");
+        quiet(&site.operations).await;
+        assert_eq!(site.ends.load(Ordering::SeqCst), 1);
+
+        // The same for a client that waits.
+        site.store.times(Verb::Finish, How::Uncertain, 1);
+        let answer = site.send(keyed(held_post(30))).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.text()), (200, "done"));
+        quiet(&site.operations).await;
+        assert_eq!(site.ends.load(Ordering::SeqCst), 2);
+        site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_does_not_wait_longer_than_it_wants_for_a_store_that_fails() {
+    for site in both() {
+        let kind = StoreErrorKind::Unavailable;
+        site.store.set(Verb::Finish, How::Fail(kind));
+        let before = Instant::now();
+        let monitor = site.accepted(keyed(held_post(15))).await;
+        assert_eq!(before.elapsed().as_secs(), 15);
+        site.store.heal();
+        assert_eq!(site.outcome(&monitor).await.text(), "done");
+        site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_answer_is_never_taken_for_one_that_does_not_know() {
+    for site in both() {
+        let kind = StoreErrorKind::Unavailable;
+        let running = site.accepted(post("/work")).await;
+        let refused = (503, "unavailable".into(), Some("1"));
+        for verb in [Verb::Find, Verb::Complete, Verb::Forget] {
+            site.store.set(verb, How::Fail(kind));
+        }
+        for method in ["GET", "DELETE"] {
+            for suffix in ["", "/status", "/result"] {
+                if (method, suffix) == ("DELETE", "/status") {
+                    continue;
+                }
+                for wait in ["wait=0", "wait=30"] {
+                    let poll = request(method, &format!("{running}{suffix}"));
+                    let answer = site.send(with(poll, "prefer", wait)).await.unwrap();
+                    assert_eq!(told(&answer), refused, "{method} {suffix} {wait}");
+                }
+            }
+        }
+        let head = site.send(request("HEAD", &running)).await.unwrap();
+        assert_eq!((head.status.as_u16(), head.body.len()), (503, 0));
+
+        let id = id_of(&running);
+        assert!(site.operations.get(id).await.is_err());
+        assert!(site.operations.cancel(id).await.is_err());
+        assert!(site.operations.forget(id).await.is_err());
+        assert!(site.operations.complete(id, ok("x")).await.is_err());
+
+        // Where only the deed itself fails, the operation is as it was.
+        site.store.heal();
+        site.store.times(Verb::Complete, How::Fail(kind), 1);
+        let answer = site.send(request("DELETE", &running)).await.unwrap();
+        assert_eq!(told(&answer), refused);
+        assert_eq!(site.outcome(&running).await.text(), "done");
+        site.store.times(Verb::Forget, How::Fail(kind), 1);
+        let result = format!("{running}/result");
+        let answer = site.send(request("DELETE", &result)).await.unwrap();
+        assert_eq!(told(&answer), refused);
+        assert_eq!(site.get(&result).await.text(), "done");
+        site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_cannot_be_read_is_refused() {
+    let store = Faulty::default();
+    let operations = Operations::builder()
+        .store(store.clone())
+        .owner(|_| Some(Owner::new("somebody")))
+        .build()
+        .unwrap();
+    let app = app(operations.layer(), |_| async { Ok(ok("done")) });
+    assert_eq!(get(&app, "/operations").await.status, 200);
+    store.set(Verb::List, How::Fail(StoreErrorKind::Unavailable));
+    let answer = get(&app, "/operations").await;
+    assert_eq!(told(&answer), (503, "unavailable".into(), Some("1")));
+    assert!(operations.list(&ListQuery::all()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_is_told_when_the_store_fails_in_the_midst_of_its_wait() {
+    let site = site(Faulty::default());
+    let monitor = site.accepted(post("/work")).await;
+    let poll = with(request("GET", &monitor), "prefer", "wait=30");
+    let reading = site.send(poll);
+    let failing = async {
+        until("it waits", || site.operations.usage().readers == 1).await;
+        let kind = StoreErrorKind::Unavailable;
+        site.store.set(Verb::Find, How::Fail(kind));
+    };
+    let (answer, ()) = tokio::join!(reading, failing);
+    assert_eq!(answer.unwrap().refusal(), (503, "unavailable".into()));
+    site.recovers().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_detached_ends_with_the_handler() {
+    for site in both() {
+        let kind = StoreErrorKind::Unavailable;
+        site.store.set(Verb::Detach, How::Fail(kind));
+        let monitor = site.accepted(post("/detach")).await;
+        assert_eq!(site.outcome(&monitor).await.text(), "done");
+
+        site.store.set(Verb::Create, How::Fail(kind));
+        let answer = with(post("/detach"), "prefer", "wait=30");
+        assert_eq!(site.send(answer).await.unwrap().text(), "done");
+        site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_detached_while_the_store_is_swept_is_timed_out_in_time() {
+    let site = site_with(Faulty::default(), |limits| limits.run_time = seconds(5));
+    let gate = Arc::new(Semaphore::new(0));
+    let times_out = |monitor: String| {
+        let site = &site;
+        async move {
+            let before = Instant::now();
+            let answer = site.outcome(&monitor).await;
+            assert_eq!(answer.refusal(), (504, "timed-out".into()));
+            assert!(before.elapsed() < seconds(6), "{:?}", before.elapsed());
+        }
+    };
+    let first = site.accepted(post("/detach")).await;
+    times_out(first).await;
+
+    // The store has looked and found nothing; what comes now must not wait for the next round but one.
+    site.store.set(Verb::Sweep, How::Gated(gate.clone()));
+    let sweeps = site.store.calls(Verb::Sweep).len();
+    until("it is swept", || {
+        site.store.calls(Verb::Sweep).len() > sweeps
+    })
+    .await;
+    let second = site.accepted(post("/detach")).await;
+    until("it is detached", || site.operations.usage().running == 0).await;
+    site.store.heal();
+    gate.add_permits(1);
+    times_out(second).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_fails_or_panics_is_not_the_last() {
+    for how in [How::Fail(StoreErrorKind::Unavailable), How::Panic] {
+        let site = site_with(Faulty::default(), |limits| limits.keep_for = seconds(30));
+        site.store.times(Verb::Sweep, how, 1);
+        let monitor = site.accepted(post("/work")).await;
+        assert_eq!(site.outcome(&monitor).await.text(), "done");
+        until("a sweep has failed", || {
+            !site.store.calls(Verb::Sweep).is_empty()
+        })
+        .await;
+        let expired = site.get(&monitor).await;
+        assert_eq!(expired.refusal(), (410, "expired".into()), "swept or not");
+        site.recovers().await;
+        until("it is swept", || site.operations.usage().stored == 0).await;
+        assert_eq!(site.operations.usage().tombstones, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_at_the_end_takes_nothing_with_it() {
+    let [at_once, remote] = both();
+    for site in [&at_once, &remote] {
+        site.store.times(Verb::Finish, How::Panic, 1);
+        let monitor = site.accepted(post("/work")).await;
+        quiet(&site.operations).await;
+        let answer = site.get(&monitor).await;
+        if std::ptr::eq(site, &at_once) {
+            assert_eq!(answer.refusal(), (500, "panicked".into()));
+        } else {
+            assert_eq!(answer.status, 202, "the claim is left to lapse");
+        }
+        site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_works_on_a_store_that_takes_its_time() {
+    let site = site(Faulty::remote());
+    for verb in [
+        Verb::Create,
+        Verb::Find,
+        Verb::FindKey,
+        Verb::Finish,
+        Verb::Complete,
+        Verb::Detach,
+        Verb::Forget,
+    ] {
+        site.store.set(verb, How::Late(millis(300)));
+    }
+    let monitor = site.accepted(keyed(post("/work"))).await;
+    assert_eq!(site.accepted(keyed(post("/work"))).await, monitor);
+    assert_eq!(site.get(&monitor).await.status, 202);
+    let result = format!("{monitor}/result");
+    assert_eq!(site.get(&result).await.refusal().0, 404);
+    let early = site.send(request("DELETE", &result)).await.unwrap();
+    assert_eq!(early.refusal(), (409, "result-not-ready".into()));
+    assert_eq!(site.outcome(&monitor).await.text(), "done");
+    let answer = site.send(request("DELETE", &result)).await.unwrap();
+    assert_eq!(answer.status, 204);
+    assert_eq!(site.get(&monitor).await.refusal(), (410, "expired".into()));
+
+    let cancelled = site.accepted(post("/work")).await;
+    site.send(request("DELETE", &cancelled)).await.unwrap();
+    assert_eq!(
+        site.outcome(&cancelled).await.refusal(),
+        (410, "cancelled".into())
+    );
+
+    let detached = site
+        .accepted(with(post("/detach"), "prefer", "wait=30"))
+        .await;
+    site.operations
+        .complete(id_of(&detached), ok("from the bus"))
+        .await
+        .unwrap();
+    assert_eq!(site.outcome(&detached).await.text(), "from the bus");
+    assert_eq!(site.send(held_post(30)).await.unwrap().text(), "done");
+    site.recovers().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_a_store_that_hangs() {
+    for verb in [Verb::Create, Verb::Finish, Verb::Complete] {
+        let site = site(Faulty::default());
+        site.store.set(verb, How::Hang);
+        let house = site.house.app.clone();
+        tokio::spawn(async move { send(&house, post("/work")).await });
+        until("it is there", || held(site.operations.usage()) != [0; 5]).await;
+        let before = Instant::now();
+        let drained = site.operations.drain(seconds(20)).await;
+        assert!(before.elapsed() <= seconds(21), "{verb:?}");
+        assert_eq!(
+            drained.finished + drained.interrupted,
+            1,
+            "{verb:?} {drained:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unread_results_and_pending_operations_are_never_let_go_for_room() {
+    let store = Faulty::new(MemoryLimits::default().operations(2));
+    let site = site_with(store, |limits| limits.running = 8);
+    let first = site.accepted(post("/work")).await;
+    let second = site.accepted(post("/work")).await;
+    let refused = site.send(post("/work")).await.unwrap();
+    assert_eq!(told(&refused), (503, "full".into(), Some("1")));
+    until("both have ended", || site.ends.load(Ordering::SeqCst) == 2).await;
+    let refused = site.send(post("/work")).await.unwrap();
+    assert_eq!(
+        told(&refused),
+        (503, "full".into(), Some("1")),
+        "nobody has read them"
+    );
+
+    assert_eq!(site.get(&second).await.text(), "done");
+    let third = site.accepted(post("/work")).await;
+    assert_eq!(site.get(&second).await.refusal(), (410, "expired".into()));
+    assert_eq!(site.get(&first).await.text(), "done");
+    assert_eq!(site.outcome(&third).await.text(), "done");
+}
