@@ -207,9 +207,8 @@ where
             }
         });
         let connection = server.serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection.into_owned());
         // Fails when the client goes away or speaks no HTTP: nobody's business here.
-        tokio::spawn(async { drop(connection.await) });
+        tokio::spawn(connections.watch(connection.into_owned()));
     }
 }
 
