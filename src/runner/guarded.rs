@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 pin_project! {
     /// A handler that may panic, run too long, or be told to stop.
@@ -128,8 +128,7 @@ impl<F: Future> Future for Guarded<'_, F> {
                 Timing::Run => this.terms.run_time,
                 Timing::Grace(_) => this.terms.cancel_grace,
             };
-            this.timer
-                .set(Some(tokio::time::sleep_until(Instant::now() + within)));
+            this.timer.set(Some(tokio::time::sleep(within)));
         }
         match this.timer.as_pin_mut().map(|timer| timer.poll(cx)) {
             Some(Poll::Ready(())) => Poll::Ready(self.stopped()),
