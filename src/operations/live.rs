@@ -1,6 +1,6 @@
 use super::Engine;
 use crate::{
-    record::{Ending, OperationId, Report, Revision, Sighting, Stop, Timestamp},
+    record::{Ending, OperationId, Record, Report, Sighting, Stop, Timestamp},
     store::Settled,
 };
 use hashbrown::HashTable;
@@ -52,22 +52,16 @@ pub(crate) enum Detach {
 }
 
 impl Live {
-    pub(crate) fn new(
-        id: OperationId,
-        attempt: u16,
-        engine: &Arc<Engine>,
-        revision: Revision,
-        at: Timestamp,
-    ) -> Self {
+    pub(crate) fn new(record: &Record, engine: &Arc<Engine>) -> Self {
         let sighting = Sighting {
-            revision,
-            at,
+            revision: record.revision,
+            at: record.created,
             started: None,
-            report: None,
+            report: record.report.clone(),
         };
         Self {
-            id,
-            attempt,
+            id: record.id,
+            attempt: record.attempt,
             engine: Arc::downgrade(engine),
             state: Mutex::new(State {
                 sighting,
