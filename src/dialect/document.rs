@@ -1,9 +1,5 @@
 use super::View;
-use crate::{
-    json,
-    problem::Problem,
-    record::{Revision, Timestamp},
-};
+use crate::{json, problem::Problem, record::Timestamp};
 use http::HeaderValue;
 use std::io::Write;
 
@@ -103,9 +99,12 @@ fn time(out: &mut Vec<u8>, name: &str, time: Option<Timestamp>) {
     }
 }
 
-/// The entity tag of a status document. Strong: two documents of one operation with one revision are the same to the
-/// byte.
+/// The entity tag of a status document. Strong: two documents of one operation with one tag are the same to the byte.
+///
+/// The state is part of it. What a handler says at the very moment of the end is shown, but may come too late to be
+/// counted: an end with the same count must not pass for it, or who has that tag would never hear of the end.
 #[must_use]
-pub fn entity_tag(revision: Revision) -> HeaderValue {
-    HeaderValue::try_from(format!("\"{}\"", revision.0)).expect("digits in quotes")
+pub fn entity_tag(view: &View<'_>) -> HeaderValue {
+    let (phase, revision) = (view.phase().as_str(), view.revision().0);
+    HeaderValue::try_from(format!("\"{phase}-{revision}\"")).expect("letters and digits in quotes")
 }

@@ -4,7 +4,7 @@ use crate::{
     header::{if_match_holds, if_none_match_holds},
     operations::{Engine, Face, Operations, Reader, Until},
     problem::{Problem, ProblemKind, allow_value},
-    record::{OperationId, Record, Revision},
+    record::{OperationId, Record},
     store::{ListQuery, Lookup, Settled, StoreError},
     trace,
 };
@@ -128,14 +128,14 @@ impl<'a> Monitor<'a> {
         // Without a tag there is nothing to compare with: then the status document waits for the end as well.
         ask != Ask::Status
             || !head.headers.contains_key(header::IF_NONE_MATCH)
-            || !if_none_match_holds(head.headers, &entity_tag(self.revision(record)))
+            || !if_none_match_holds(head.headers, &self.entity_tag(record))
     }
 
-    fn revision(&self, record: &Record) -> Revision {
+    /// Of the status document as it is now.
+    fn entity_tag(&self, record: &Record) -> HeaderValue {
         let sighting = self.engine().sighting(record);
-        sighting.map_or(record.revision, |sighting| {
-            sighting.revision.max(record.revision)
-        })
+        self.engine()
+            .view(self.face(), record, sighting.as_ref(), entity_tag)
     }
 
     fn found(
@@ -224,7 +224,7 @@ impl<'a> Monitor<'a> {
             Ok(record) => record,
             Err(problem) => return self.problem(&problem),
         };
-        let current = entity_tag(self.revision(&record));
+        let current = self.entity_tag(&record);
         if !if_match_holds(head.headers, &current) || !if_none_match_holds(head.headers, &current) {
             return self.problem(&Problem::new(ProblemKind::Precondition));
         }
