@@ -37,7 +37,7 @@ impl Operations {
         let mut interrupted = 0;
         if !in_time {
             let left = engine.live.all();
-            interrupted = left.len() as u64;
+            interrupted = left.iter().filter(|live| !live.is_detached()).count() as u64;
             for live in &left {
                 live.raise(Signal::Interrupt);
             }

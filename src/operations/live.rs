@@ -192,6 +192,11 @@ impl Live {
         }
     }
 
+    /// Whether the operation goes on without the task that ran it.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.state().detach == Detach::Done
+    }
+
     /// Waits until the handler should stop.
     pub(crate) async fn stopped(&self) {
         loop {
@@ -208,9 +213,9 @@ impl Live {
 
 impl Live {
     /// The task that runs the operation is gone, or can't be reached: ends it as interrupted, where the store answers
-    /// at once. Elsewhere the claim lapses.
+    /// at once. Elsewhere the claim lapses. One that is detached goes on.
     pub(crate) fn abandon(&self) {
-        let Some(engine) = self.engine.upgrade() else {
+        let Some(engine) = self.engine.upgrade().filter(|_| !self.is_detached()) else {
             return;
         };
         let sighting = self.sighting();

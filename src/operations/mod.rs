@@ -149,6 +149,14 @@ impl Engine {
         }
     }
 
+    /// An operation was ended by another than the task that runs it: whatever goes on of it here is told.
+    pub(crate) fn ended_from_outside(self: &Arc<Self>, record: &Record) {
+        if let Some(live) = self.live.remove(record.id) {
+            live.raise(Signal::Ended);
+        }
+        self.ended(record);
+    }
+
     /// Seconds for `Retry-After` on refusals.
     pub(crate) fn retry_after(&self) -> u32 {
         seconds(self.limits.retry_after)
@@ -197,10 +205,7 @@ impl Engine {
         // What the handler has said must not be lost with its end.
         let settled = self.store.complete(id, ending, self.last_words(id)).await?;
         if let Settled::Done(record) = &settled {
-            if let Some(live) = self.live.get(id) {
-                live.raise(Signal::Ended);
-            }
-            self.ended(record);
+            self.ended_from_outside(record);
         }
         Ok(settled)
     }

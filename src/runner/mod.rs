@@ -84,9 +84,12 @@ impl Task {
         self.over();
     }
 
-    /// There is nothing left to do.
+    /// There is nothing left to do here. One that is detached goes on, and its handle is heard and told until its end.
     fn over(&mut self) {
         self.over = true;
+        if self.live.is_detached() {
+            return;
+        }
         self.engine().live.remove(self.live.id());
         self.live.raise(Signal::Over);
     }
