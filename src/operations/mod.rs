@@ -350,8 +350,8 @@ impl Operations {
     ///
     /// # Errors
     ///
-    /// [`CompleteError`] when the response can't be read or is too large, or the store can't answer; the operation goes
-    /// on as before.
+    /// [`CompleteError`] when the response is an interim one, can't be read or is too large, or the store can't answer;
+    /// the operation goes on as before.
     ///
     /// # Cancel safety
     ///
@@ -366,6 +366,9 @@ impl Operations {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (head, body) = response.into_parts();
+        if head.status.is_informational() {
+            return Err(CompleteError::Interim);
+        }
         let target = match self
             .engine
             .store
@@ -520,6 +523,8 @@ pub struct Usage {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CompleteError {
+    /// The response is an interim one (1xx), which ends nothing.
+    Interim,
     /// The body of the response failed.
     Body(Box<dyn Error + Send + Sync>),
     /// The response is longer than [`Limits::response_body`], or finds no room in the store.
@@ -531,6 +536,7 @@ pub enum CompleteError {
 impl fmt::Display for CompleteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Interim => "the response is an interim one",
             Self::Body(_) => "the body of the response failed",
             Self::TooLarge => "the response is too large to be stored",
             Self::Store(_) => "the store could not answer",
@@ -542,7 +548,7 @@ impl Error for CompleteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Body(error) => Some(&**error),
-            Self::TooLarge => None,
+            Self::Interim | Self::TooLarge => None,
             Self::Store(error) => Some(error),
         }
     }

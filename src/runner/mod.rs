@@ -510,6 +510,7 @@ impl<E> From<TooLarge> for Failure<E> {
 impl<E> From<CompleteError> for Failure<E> {
     fn from(error: CompleteError) -> Self {
         match error {
+            CompleteError::Interim => Self::Stop(Stop::Errored, None),
             CompleteError::Body(cause) => Self::Stop(Stop::Errored, Some(cause)),
             CompleteError::TooLarge => Self::Stop(Stop::TooLarge, None),
             CompleteError::Store(error) => Self::Stop(Stop::Errored, Some(error.into())),
