@@ -136,7 +136,7 @@ mod uploads {
         assert_eq!(answer.header("retry-after"), None);
         // Told by its head, and not read at all where that does no harm.
         let declared = post("/")
-            .version(Version::HTTP_2)
+            .header("expect", "100-continue")
             .header("content-length", "11");
         let answer = client.send(declared.body(unread()).unwrap()).await;
         answer.is_problem(413, "too-large");
@@ -329,7 +329,10 @@ mod places {
         refused.is_problem(503, "full");
         assert_eq!(refused.header("retry-after"), Some("1"));
         // From the head alone.
-        let request = post("/").version(Version::HTTP_2).body(unread()).unwrap();
+        let request = post("/")
+            .header("expect", "100-continue")
+            .body(unread())
+            .unwrap();
         client.send(request).await.is_problem(503, "full");
 
         let mut running = 2;
