@@ -74,7 +74,7 @@ impl OperationHandle {
     /// # Errors
     ///
     /// [`MetadataError`] when it is longer, or is no JSON; what was attached before stays.
-    pub fn metadata(&self, value: &impl Serialize) -> Result<(), MetadataError> {
+    pub fn metadata(&self, value: &(impl Serialize + ?Sized)) -> Result<(), MetadataError> {
         let json = serde_json::value::to_raw_value(value).map_err(MetadataError::Json)?;
         if json.get().len() > METADATA {
             return Err(MetadataError::TooLong);
