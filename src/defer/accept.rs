@@ -329,13 +329,7 @@ impl<'a> Desk<'a> {
         // With a key the record comes first, so that duplicates meet; otherwise only what outlasts the wait is kept.
         let keep_first = self.hold.is_zero() || key.is_some();
         let record = self.record(&head, owner, key);
-        let live = Live::new(
-            record.id,
-            record.attempt,
-            engine,
-            record.revision,
-            record.created,
-        );
+        let live = Live::new(&record, engine);
         let task = Task::new(
             record.clone(),
             self.options.terms.clone(),
@@ -450,11 +444,10 @@ impl<'a> Desk<'a> {
             Submission::new(head.method.clone(), target, face, self.options.keep_for);
         submission.owner = owner;
         submission.key = key;
-        Arc::new(Record::new(
-            OperationId::random(),
-            submission,
-            self.engine.clock.wall(),
-        ))
+        let now = self.engine.clock.wall();
+        let mut record = Record::new(OperationId::random(), submission, now);
+        record.report = self.options.report.clone();
+        Arc::new(record)
     }
 
     fn accepted<R>(&self, record: &Record) -> Response<ResponseBody<R>> {

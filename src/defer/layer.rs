@@ -6,6 +6,7 @@ use super::{
 use crate::{
     dialect::Head,
     operations::{Limits, Operations},
+    record::Report,
     runner::Terms,
     status::Wrapped,
 };
@@ -47,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) check: Option<Check>,
     pub(crate) request_body: u64,
     pub(crate) keep_for: Duration,
+    /// What is said of an operation before its handler says anything.
+    pub(crate) report: Option<Arc<Report>>,
     /// Shared by the operations that run by them.
     pub(crate) terms: Arc<Terms>,
 }
@@ -69,6 +72,7 @@ impl DeferLayer {
             check: None,
             request_body: limits.request_body,
             keep_for: limits.keep_for,
+            report: None,
             terms: Arc::new(Terms {
                 start_within: limits.start_within,
                 run_time: limits.run_time,
@@ -169,6 +173,14 @@ impl<M> DeferLayer<M> {
     /// Time that an operation is kept after its end; afterwards: 410 `expired`. Default [`Limits::keep_for`].
     pub fn keep_for(self, time: Duration) -> Self {
         self.with(|options| options.keep_for = time)
+    }
+
+    /// Delay that `Retry-After` tells clients of an operation, in whole seconds of at least one, until its handler
+    /// [tells another](crate::OperationHandle::retry_after). Default [`Limits::retry_after`], which refusals go by.
+    pub fn retry_after(self, delay: Duration) -> Self {
+        let mut report = Report::default();
+        report.retry_after = Some(delay);
+        self.with(|options| options.report = Some(Arc::new(report)))
     }
 
     /// Makes request bodies with a function instead of [`Rebuild`]: for types of other crates, for which nobody else

@@ -220,7 +220,10 @@ pub(super) async fn discard<B, T>(
     }
     let at_most = limit.saturating_mul(4).max(DISCARD);
     if version > Version::HTTP_11 {
-        return body.read_behind(at_most);
+        if read != Extent::Broken {
+            body.read_behind(at_most);
+        }
+        return;
     }
     // An expectation on HTTP/1.0 means nothing (RFC 9110, section 10.1.1), and one that was met means nothing any more.
     let expects = headers.get(header::EXPECT);

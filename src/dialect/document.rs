@@ -1,9 +1,5 @@
 use super::View;
-use crate::{
-    json,
-    problem::Problem,
-    record::{Phase, Revision, Timestamp},
-};
+use crate::{json, problem::Problem, record::Timestamp};
 use http::HeaderValue;
 use std::io::Write;
 
@@ -105,10 +101,10 @@ fn time(out: &mut Vec<u8>, name: &str, time: Option<Timestamp>) {
 
 /// The entity tag of a status document. Strong: two documents of one operation with one tag are the same to the byte.
 ///
-/// The end is told apart by more than its revision: whoever ends an operation from outside counts from what is stored,
-/// and readers may have been shown more than that.
+/// The state is part of it. What a handler says at the very moment of the end is shown, but may come too late to be
+/// counted: an end with the same count must not pass for it, or who has that tag would never hear of the end.
 #[must_use]
-pub fn entity_tag(revision: Revision, phase: Phase) -> HeaderValue {
-    let end = if phase.is_ended() { "-ended" } else { "" };
-    HeaderValue::try_from(format!("\"{}{end}\"", revision.0)).expect("digits and letters in quotes")
+pub fn entity_tag(view: &View<'_>) -> HeaderValue {
+    let (phase, revision) = (view.phase().as_str(), view.revision().0);
+    HeaderValue::try_from(format!("\"{phase}-{revision}\"")).expect("letters and digits in quotes")
 }

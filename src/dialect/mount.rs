@@ -45,18 +45,21 @@ impl fmt::Debug for Mount {
 }
 
 fn check_path(path: &str) -> Result<(), &'static str> {
-    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte);
     if !path.starts_with('/') {
         Err("does not begin with a slash")
     } else if path.ends_with('/') {
         Err("ends with a slash, or is the root, where every request would be a poll")
     } else if path.contains("//") || path.split('/').any(|segment| matches!(segment, "." | "..")) {
         Err("has an empty or a dot segment")
-    } else if !path.bytes().all(valid) {
+    } else if !path.bytes().all(may_stand_in_a_path) {
         Err("has a character that no path has (a mount is literal: it takes no parameters)")
     } else {
         Ok(())
     }
+}
+
+fn may_stand_in_a_path(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte)
 }
 
 fn check_base(base: &str) -> Result<(), &'static str> {
@@ -72,6 +75,9 @@ fn check_base(base: &str) -> Result<(), &'static str> {
             Err("must not hold credentials")
         }
         (Some("http" | "https"), Some(_)) if uri.query().is_some() => Err("must not hold a query"),
+        (Some("http" | "https"), Some(_)) if !uri.path().bytes().all(may_stand_in_a_path) => {
+            Err("has a character that no path has")
+        }
         (Some("http" | "https"), Some(_)) => Ok(()),
         _ => Err("is no absolute http or https URL"),
     }

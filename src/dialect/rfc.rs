@@ -146,7 +146,7 @@ impl Dialect for Rfc {
                     let mut response = pending(view, StatusCode::OK);
                     response
                         .headers_mut()
-                        .insert(header::ETAG, entity_tag(view.revision(), view.phase()));
+                        .insert(header::ETAG, entity_tag(view));
                     response
                 }
             },
@@ -166,7 +166,7 @@ impl Dialect for Rfc {
                 let mut response = document(view);
                 response
                     .headers_mut()
-                    .insert(header::ETAG, entity_tag(view.revision(), view.phase()));
+                    .insert(header::ETAG, entity_tag(view));
                 response.headers_mut().insert(header::VARY, VARY_PREFER);
                 if !view.phase().is_ended() {
                     response

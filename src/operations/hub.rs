@@ -3,10 +3,13 @@ use crate::{record::OperationId, store::Change};
 use std::{
     collections::HashMap,
     fmt,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
 };
 use tokio::sync::Notify;
 
@@ -17,6 +20,14 @@ pub(crate) struct Hub {
     /// All readers, so that nothing is locked while nobody waits.
     readers: AtomicUsize,
     listening: AtomicBool,
+    /// Told when the engine goes, and with it the task that listens on its behalf.
+    gone: Arc<Notify>,
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.gone.notify_one();
+    }
 }
 
 #[derive(Default)]
@@ -162,13 +173,19 @@ fn listen(engine: &Arc<Engine>) {
     let mut changes = engine.store.changes();
     // Who has come since somebody listened last has looked, perhaps, before a change of which nobody here was told.
     engine.hub.all();
-    let listening = Listening(Arc::downgrade(engine));
+    let (listening, gone) = (Listening(Arc::downgrade(engine)), engine.hub.gone.clone());
     tokio::spawn(async move {
+        let mut gone = pin!(gone.notified());
         loop {
-            let change = changes.next().await;
-            let Some(engine) = listening.0.upgrade() else {
+            let mut next = changes.next();
+            let change = poll_fn(|cx| match gone.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => next.as_mut().poll(cx).map(Some),
+            });
+            let (Some(change), Some(engine)) = (change.await, listening.0.upgrade()) else {
                 return;
             };
+            drop(next);
             match change {
                 Change::Operation(id) => engine.hub.ended(id),
                 Change::Resync => engine.hub.all(),

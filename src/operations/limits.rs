@@ -97,6 +97,7 @@ impl Limits {
             ("run_time", self.run_time.is_zero()),
             ("keep_for", self.keep_for.is_zero()),
             ("stored", self.stored == 0),
+            ("stored_bytes", self.stored_bytes == 0),
         ];
         if let Some((option, _)) = nonzero.into_iter().find(|(_, zero)| *zero) {
             return Err((

@@ -1,6 +1,6 @@
 use super::Engine;
 use crate::{
-    record::{Ending, OperationId, Report, Revision, Sighting, Stop, Timestamp},
+    record::{Ending, OperationId, Record, Report, Sighting, Stop, Timestamp},
     store::Settled,
 };
 use hashbrown::HashTable;
@@ -52,22 +52,16 @@ pub(crate) enum Detach {
 }
 
 impl Live {
-    pub(crate) fn new(
-        id: OperationId,
-        attempt: u16,
-        engine: &Arc<Engine>,
-        revision: Revision,
-        at: Timestamp,
-    ) -> Self {
+    pub(crate) fn new(record: &Record, engine: &Arc<Engine>) -> Self {
         let sighting = Sighting {
-            revision,
-            at,
+            revision: record.revision,
+            at: record.created,
             started: None,
-            report: None,
+            report: record.report.clone(),
         };
         Self {
-            id,
-            attempt,
+            id: record.id,
+            attempt: record.attempt,
             engine: Arc::downgrade(engine),
             state: Mutex::new(State {
                 sighting,
@@ -202,6 +196,11 @@ impl Live {
             }
             changed.await;
         }
+    }
+
+    /// Whether the operation goes on without the task that ran it.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.state().detach == Detach::Done
     }
 
     /// Waits until the handler should stop.

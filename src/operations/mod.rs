@@ -163,6 +163,14 @@ impl Engine {
         self.interrupted.load(Ordering::SeqCst)
     }
 
+    /// An operation was ended by another than the task that runs it: whatever goes on of it here is told.
+    pub(crate) fn ended_from_outside(self: &Arc<Self>, record: &Record) {
+        if let Some(live) = self.live.remove(record.id) {
+            live.raise(Signal::Ended);
+        }
+        self.ended(record);
+    }
+
     /// Seconds for `Retry-After` on refusals.
     pub(crate) fn retry_after(&self) -> u32 {
         seconds(self.limits.retry_after)
@@ -211,10 +219,7 @@ impl Engine {
         // What the handler has said must not be lost with its end.
         let settled = self.store.complete(id, ending, self.last_words(id)).await?;
         if let Settled::Done(record) = &settled {
-            if let Some(live) = self.live.get(id) {
-                live.raise(Signal::Ended);
-            }
-            self.ended(record);
+            self.ended_from_outside(record);
         }
         Ok(settled)
     }
@@ -359,8 +364,8 @@ impl Operations {
     ///
     /// # Errors
     ///
-    /// [`CompleteError`] when the response can't be read or is too large, or the store can't answer; the operation goes
-    /// on as before.
+    /// [`CompleteError`] when the response is an interim one, can't be read or is too large, or the store can't answer;
+    /// the operation goes on as before.
     ///
     /// # Cancel safety
     ///
@@ -375,6 +380,9 @@ impl Operations {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (head, body) = response.into_parts();
+        if head.status.is_informational() {
+            return Err(CompleteError::Interim);
+        }
         let target = match self
             .engine
             .store
@@ -530,6 +538,8 @@ pub struct Usage {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CompleteError {
+    /// The response is an interim one (1xx), which ends nothing.
+    Interim,
     /// The body of the response failed.
     Body(Box<dyn Error + Send + Sync>),
     /// The response is longer than [`Limits::response_body`], or finds no room in the store.
@@ -541,6 +551,7 @@ pub enum CompleteError {
 impl fmt::Display for CompleteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Interim => "the response is an interim one",
             Self::Body(_) => "the body of the response failed",
             Self::TooLarge => "the response is too large to be stored",
             Self::Store(_) => "the store could not answer",
@@ -552,7 +563,7 @@ impl Error for CompleteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Body(error) => Some(&**error),
-            Self::TooLarge => None,
+            Self::Interim | Self::TooLarge => None,
             Self::Store(error) => Some(error),
         }
     }

@@ -119,7 +119,7 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>) {
             // An error is a store that can't be reached: it is tried again a little later.
             let swept = engine.store.sweep(BATCH).await.unwrap_or_default();
             for record in &swept.ended {
-                engine.ended(record);
+                engine.ended_from_outside(record);
             }
             if swept.done < BATCH.get() {
                 break swept.next.map_or(LONGEST, |next| next.min(LONGEST));

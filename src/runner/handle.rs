@@ -74,7 +74,7 @@ impl OperationHandle {
     /// # Errors
     ///
     /// [`MetadataError`] when it is longer, or is no JSON; what was attached before stays.
-    pub fn metadata(&self, value: &impl Serialize) -> Result<(), MetadataError> {
+    pub fn metadata(&self, value: &(impl Serialize + ?Sized)) -> Result<(), MetadataError> {
         let json = serde_json::value::to_raw_value(value).map_err(MetadataError::Json)?;
         if json.get().len() > METADATA {
             return Err(MetadataError::TooLong);
@@ -120,7 +120,8 @@ impl OperationHandle {
     /// cancel or a limit ends it, and the handler's own response is dropped. For a handler that only puts a command on
     /// a bus.
     ///
-    /// When this returns the operation is stored, and the client has been answered 202 if it was still waiting.
+    /// When this returns the operation is stored, and the client has been answered 202 if it was still waiting. The
+    /// handle goes on to work until the operation's end, for what the handler has spawned.
     ///
     /// # Errors
     ///

@@ -84,9 +84,12 @@ impl Task {
         self.over();
     }
 
-    /// There is nothing left to do.
+    /// There is nothing left to do here. One that is detached goes on, and its handle is heard and told until its end.
     fn over(&mut self) {
         self.over = true;
+        if self.live.is_detached() {
+            return;
+        }
         self.engine().live.remove(self.live.id());
         self.live.raise(Signal::Over);
     }
@@ -579,6 +582,7 @@ impl<E> From<TooLarge> for Failure<E> {
 impl<E> From<CompleteError> for Failure<E> {
     fn from(error: CompleteError) -> Self {
         match error {
+            CompleteError::Interim => Self::Stop(Stop::Errored, None),
             CompleteError::Body(cause) => Self::Stop(Stop::Errored, Some(cause)),
             CompleteError::TooLarge => Self::Stop(Stop::TooLarge, None),
             CompleteError::Store(error) => Self::Stop(Stop::Errored, Some(error.into())),

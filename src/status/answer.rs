@@ -128,15 +128,14 @@ impl<'a> Monitor<'a> {
         // Without a tag there is nothing to compare with: then the status document waits for the end as well.
         ask != Ask::Status
             || !head.headers.contains_key(header::IF_NONE_MATCH)
-            || !if_none_match_holds(head.headers, &self.tag(record))
+            || !if_none_match_holds(head.headers, &self.entity_tag(record))
     }
 
-    fn tag(&self, record: &Record) -> HeaderValue {
+    /// Of the status document as it is now.
+    fn entity_tag(&self, record: &Record) -> HeaderValue {
         let sighting = self.engine().sighting(record);
-        let revision = sighting.map_or(record.revision, |sighting| {
-            sighting.revision.max(record.revision)
-        });
-        entity_tag(revision, record.phase())
+        self.engine()
+            .view(self.face(), record, sighting.as_ref(), entity_tag)
     }
 
     fn found(
@@ -225,7 +224,7 @@ impl<'a> Monitor<'a> {
             Ok(record) => record,
             Err(problem) => return self.problem(&problem),
         };
-        let current = self.tag(&record);
+        let current = self.entity_tag(&record);
         if !if_match_holds(head.headers, &current) || !if_none_match_holds(head.headers, &current) {
             return self.problem(&Problem::new(ProblemKind::Precondition));
         }
