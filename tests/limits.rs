@@ -1096,7 +1096,8 @@ fn a_value_that_cannot_be_is_refused_by_its_name_outside_of_a_runtime() {
             }
         }
     }
-    let zeros: &[(&str, fn(&mut Limits), bool)] = &[
+    type Zero = (&'static str, fn(&mut Limits), bool);
+    let zeros: &[Zero] = &[
         ("running", |limits| limits.running = 0, false),
         ("stored", |limits| limits.stored = 0, false),
         ("stored_bytes", |limits| limits.stored_bytes = 0, false),

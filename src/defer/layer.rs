@@ -178,8 +178,10 @@ impl<M> DeferLayer<M> {
     /// Delay that `Retry-After` tells clients of an operation, in whole seconds of at least one, until its handler
     /// [tells another](crate::OperationHandle::retry_after). Default [`Limits::retry_after`], which refusals go by.
     pub fn retry_after(self, delay: Duration) -> Self {
-        let mut report = Report::default();
-        report.retry_after = Some(delay);
+        let report = Report {
+            retry_after: Some(delay),
+            ..Report::default()
+        };
         self.with(|options| options.report = Some(Arc::new(report)))
     }
 
