@@ -94,8 +94,10 @@ fn request(buffers: &mut Buffers, target: &str) -> Request<Body> {
         .unwrap()
 }
 
+type Seen = Arc<Mutex<Vec<Request<Bytes>>>>;
+
 /// Keeps all of its request, and answers when it is let go.
-fn keeping() -> (Handler, Arc<Mutex<Vec<Request<Bytes>>>>, Arc<Semaphore>) {
+fn keeping() -> (Handler, Seen, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (wait, requests) = (gate.clone(), seen.clone());
