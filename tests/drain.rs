@@ -10,7 +10,7 @@ use std::{
     future::pending,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     time::Duration,
@@ -153,6 +153,34 @@ async fn a_drain_under_load_ends_at_its_deadline() {
         } else {
             assert_eq!(answer.refusal(), (500, "interrupted".into()));
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_turn_at_the_deadline_is_never_called() {
+    for grace in [0, 3600] {
+        let operations = operations(|limits| {
+            limits.running = 2;
+            limits.cancel_grace = seconds(grace);
+        });
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
+        let inner = move |request: Request<Body>| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                // Gives its turn up at once, to whoever is next.
+                handle(&request).cancelled().await;
+                Ok(ok("saved what there was"))
+            }
+        };
+        let house = House::new(&operations, app(operations.layer(), inner));
+        for _ in 0..20 {
+            house.accepted(post("/work")).await;
+        }
+        until("two run", || operations.usage().running == 2).await;
+        operations.drain(seconds(5)).await;
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+        assert_eq!(held(operations.usage()), [0; 5]);
     }
 }
 

@@ -113,35 +113,38 @@ impl Live {
     /// The inner service is called now, and it is noted when it was first. `false` if it must not be: the operation was
     /// told to stop before.
     pub(crate) fn start(&self) -> bool {
-        let heard = self.note(|sighting, now| {
-            let first = sighting.started.is_none();
-            sighting.started.get_or_insert(now);
+        let first = self.note(|state, now| {
+            let first = state.sighting.started.is_none() && state.signal.is_none();
+            if first {
+                state.sighting.started = Some(now);
+            }
             first
         });
-        heard || self.state().sighting.started.is_some()
+        first || self.state().sighting.started.is_some()
     }
 
     /// The handler says something; what comes after the end is not heard.
     pub(crate) fn report(&self, change: impl FnOnce(&mut Report)) {
-        self.note(|sighting, _| {
-            change(Arc::make_mut(sighting.report.get_or_insert_default()));
-            true
+        self.note(|state, _| {
+            // What winds up may still say so, unless somebody else has had the last word.
+            let heard = !matches!(state.signal, Some(Signal::Ended | Signal::Over));
+            if heard {
+                change(Arc::make_mut(state.sighting.report.get_or_insert_default()));
+            }
+            heard
         });
     }
 
-    /// Whether it was heard: not after a signal.
-    fn note(&self, change: impl FnOnce(&mut Sighting, Timestamp) -> bool) -> bool {
+    /// Counts a change, if `change` says that there is one.
+    fn note(&self, change: impl FnOnce(&mut State, Timestamp) -> bool) -> bool {
         let Some(engine) = self.engine.upgrade() else {
             return false;
         };
         let now = engine.clock.wall();
         {
             let mut state = self.state();
-            if matches!(state.signal, Some(Signal::Ended | Signal::Over)) {
+            if !change(&mut state, now) {
                 return false;
-            }
-            if !change(&mut state.sighting, now) {
-                return true;
             }
             state.sighting.revision = state.sighting.revision.next();
             state.sighting.at = state.sighting.at.max(now);

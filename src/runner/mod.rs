@@ -11,7 +11,7 @@ use self::guarded::{Guarded, Step};
 use crate::{
     defer::rebuild::Driver,
     operations::{CompleteError, Detach, Engine, Live, Place, Signal, Sweeper},
-    record::{Capture, Ending, Outcome, Reason, Record, Stop, StoredResponse, TooLarge},
+    record::{Capture, Ending, Record, Stop, StoredResponse, TooLarge},
     store::{Claim, Created, Settled, StoreError, StoreErrorKind},
     trace,
 };
@@ -743,13 +743,5 @@ fn conclude<E: Into<BoxError>>(
             (ending, Some(Reply::Stopped(stop)))
         }
     };
-    let failed = matches!(
-        ending.outcome,
-        Outcome::Failed(Reason::Errored | Reason::Panicked)
-    );
-    if failed && task.live.sighting().started.is_none() {
-        // It failed before it was called, in getting ready. That is its doing: it counts as begun.
-        task.live.start();
-    }
     (Some(ending), reply)
 }
