@@ -220,6 +220,90 @@ fn an_operation_ends_once_whatever_meets() {
 }
 
 #[test]
+fn a_store_that_fails_now_and_then_changes_nothing_but_the_time() {
+    race(|mut dice| async move {
+        let store = Faulty::moody(dice.below(u64::MAX));
+        let ends = Ends::default();
+        let told = ends.clone();
+        let calls = Arc::new(Mutex::new(HashMap::<OperationId, usize>::new()));
+        let count = calls.clone();
+        let operations = Operations::builder()
+            .store(store.clone())
+            .on_end(move |record| {
+                let mut told = told.lock().unwrap();
+                told.entry(record.id).or_default().push(record.phase());
+            })
+            .build()
+            .unwrap();
+        let luck = Arc::new(Mutex::new(dice.split()));
+        let inner = move |request: Request<Body>| {
+            let mut dice = luck.lock().unwrap().split();
+            let id = handle(&request).id();
+            *count.lock().unwrap().entry(id).or_default() += 1;
+            async move {
+                dice.sleep(millis(4)).await;
+                Ok(ok("done"))
+            }
+        };
+        let app = app(operations.layer(), inner);
+        let mut clients = JoinSet::new();
+        for _ in 0..16 {
+            let (app, mut dice) = (app.clone(), dice.split());
+            clients.spawn(async move {
+                let answer = send(&app, post("/work")).await.unwrap();
+                if answer.status != 202 {
+                    assert_eq!(answer.refusal(), (503, "unavailable".into()));
+                    return None;
+                }
+                let monitor = answer.location();
+                let mut all_seen = Vec::new();
+                for _ in 0..6 {
+                    dice.sleep(millis(3)).await;
+                    let answer = match dice.below(4) {
+                        0 => delete(&app, &monitor).await,
+                        _ => {
+                            let poll = with(request("GET", &monitor), "prefer", "wait=1");
+                            send(&app, poll).await.unwrap()
+                        }
+                    };
+                    // It is there: nobody is told otherwise because the store can't say.
+                    assert_ne!(answer.status, 404, "{answer}");
+                    all_seen.extend(seen(&answer));
+                }
+                Some((monitor, all_seen))
+            });
+        }
+        let accepted: Vec<_> = clients.join_all().await.into_iter().flatten().collect();
+        store.heal();
+        quiet(&operations).await;
+        for (monitor, mut all_seen) in accepted {
+            let answer = get(&app, &monitor).await;
+            all_seen.push(seen(&answer).expect("it has ended"));
+            assert!(
+                all_seen.windows(2).all(|pair| pair[0] == pair[1]),
+                "{all_seen:?}"
+            );
+            let id = id_of(&monitor);
+            assert!(
+                calls
+                    .lock()
+                    .unwrap()
+                    .get(&id)
+                    .is_none_or(|calls| *calls == 1)
+            );
+            // Told once, or not at all where nobody knew whose doing it was.
+            assert!(
+                ends.lock()
+                    .unwrap()
+                    .get(&id)
+                    .is_none_or(|ends| ends.len() == 1)
+            );
+        }
+        assert_eq!(held(operations.usage()), [0; 5]);
+    });
+}
+
+#[test]
 fn one_key_a_hundred_times_at_once_runs_once() {
     race(|mut dice| async move {
         let (operations, ends) = told_of_ends(|_| {});

@@ -359,6 +359,59 @@ async fn an_end_that_was_written_after_all_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cancel_that_nobody_waits_for_any_more_stops_the_handler_and_is_told() {
+    let site = site(Faulty::mute());
+    let monitor = site.accepted(post("/work")).await;
+    let reader = {
+        let (app, monitor) = (site.app.clone(), monitor.clone());
+        tokio::spawn(async move { outcome(&app, &monitor).await })
+    };
+    until("it is read", || site.operations.usage().readers == 1).await;
+    let gate = Arc::new(Semaphore::new(0));
+    site.store.set(Verb::Complete, How::Gated(gate.clone()));
+    let cancel = site.send(request("DELETE", &monitor));
+    assert!(tokio::time::timeout(seconds(1), cancel).await.is_err());
+    let before = Instant::now();
+    gate.add_permits(1);
+    assert_eq!(reader.await.unwrap().refusal(), (410, "cancelled".into()));
+    quiet(&site.operations).await;
+    assert!(
+        before.elapsed() < seconds(1),
+        "the handler was not left to run"
+    );
+    assert_eq!(site.ends.load(Ordering::SeqCst), 1);
+    site.recovers().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_uncertain_cancel_is_repeated_and_told_once() {
+    for site in both() {
+        site.store.times(Verb::Complete, How::Uncertain, 2);
+        let monitor = site.accepted(post("/work")).await;
+        until("it runs", || site.operations.usage().running == 1).await;
+        let before = Instant::now();
+        let cancelled = site.send(request("DELETE", &monitor)).await.unwrap();
+        assert_eq!(cancelled.json()["status"], "cancelled");
+        quiet(&site.operations).await;
+        assert!(before.elapsed() < seconds(1));
+        assert_eq!(site.ends.load(Ordering::SeqCst), 1);
+
+        // Where it stays uncertain the client is told so, and to ask again tells.
+        site.store.set(Verb::Complete, How::Uncertain);
+        let monitor = site.accepted(post("/work")).await;
+        let answer = site.send(request("DELETE", &monitor)).await.unwrap();
+        assert_eq!(answer.refusal(), (503, "unavailable".into()));
+        site.store.heal();
+        let before = Instant::now();
+        let again = site.send(request("DELETE", &monitor)).await.unwrap();
+        assert_eq!(again.json()["status"], "cancelled");
+        quiet(&site.operations).await;
+        assert!(before.elapsed() < seconds(1));
+        site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_does_not_wait_longer_than_it_wants_for_a_store_that_fails() {
     for site in both() {
         let kind = StoreErrorKind::Unavailable;

@@ -32,7 +32,10 @@ use crate::{
     record::{Capture, Ending, OperationId, Owner, Phase, Record, Revision, Sighting, Stop},
     runner::capture,
     status::{StatusService, Wrapped},
-    store::{Clock, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError, StoreErrorKind},
+    store::{
+        Clock, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError, StoreErrorKind,
+        StoreFuture,
+    },
 };
 use bytes::Bytes;
 use http::{HeaderName, Response, response};
@@ -216,17 +219,55 @@ impl Engine {
         id: OperationId,
         ending: Ending,
     ) -> Result<Settled, StoreError> {
-        // What the handler has said must not be lost with its end.
-        let settled = self.store.complete(id, ending, self.last_words(id)).await?;
-        if let Settled::Done(record) = &settled {
-            self.ended_from_outside(record);
+        let at_once = self.complete(id, &ending).now().ok();
+        if let Some(settled) = at_once
+            && !is_uncertain(&settled)
+        {
+            return settled.inspect(|settled| self.tell(settled));
         }
-        Ok(settled)
+        // In a task of its own: whoever asked for it may go away between the write and what follows from it.
+        let engine = self.clone();
+        let told = tokio::spawn(async move {
+            const TRIES: u32 = 3;
+            let ours = (ending.outcome, ending.at);
+            let mut settled = engine.complete(id, &ending).await;
+            for _ in 1..TRIES {
+                if !is_uncertain(&settled) {
+                    break;
+                }
+                let again = engine.complete(id, &ending).await;
+                settled = again.map(|settled| settled.after_uncertain(ours));
+            }
+            settled.inspect(|settled| engine.tell(settled))
+        });
+        told.await
+            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
     }
 
-    pub(crate) fn last_words(&self, id: OperationId) -> Option<Sighting> {
-        Some(self.live.get(id)?.sighting())
+    fn complete(&self, id: OperationId, ending: &Ending) -> StoreFuture<'_, Settled> {
+        // What the handler has said must not be lost with its end.
+        let last_words = self.live.get(id).map(|live| live.sighting());
+        self.store.complete(id, ending.clone(), last_words)
     }
+
+    /// Has what goes on here know of an end, be it one that nobody here was told of when it came.
+    fn tell(self: &Arc<Self>, settled: &Settled) {
+        match settled {
+            Settled::Done(record) => self.ended_from_outside(record),
+            Settled::Stands(record) if record.phase().is_ended() => {
+                if let Some(live) = self.live.get(record.id) {
+                    live.raise(Signal::Ended);
+                }
+                self.hub.ended(record.id);
+            }
+            Settled::Stands(_) | Settled::Unknown => {}
+        }
+    }
+}
+
+/// Whether a step was taken or not, nobody knows.
+pub(crate) fn is_uncertain<T>(answer: &Result<T, StoreError>) -> bool {
+    matches!(answer, Err(error) if error.kind() == StoreErrorKind::Uncertain)
 }
 
 pub(crate) fn seconds(time: std::time::Duration) -> u32 {

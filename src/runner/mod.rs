@@ -10,7 +10,7 @@ pub use self::handle::{DetachError, MetadataError, OperationHandle};
 use self::guarded::{Guarded, Step};
 use crate::{
     defer::rebuild::Driver,
-    operations::{CompleteError, Detach, Engine, Live, Place, Signal, Sweeper},
+    operations::{CompleteError, Detach, Engine, Live, Place, Signal, Sweeper, is_uncertain},
     record::{Capture, Ending, Record, Stop, StoredResponse, TooLarge},
     store::{Claim, Created, Settled, StoreError, StoreErrorKind},
     trace,
@@ -254,10 +254,6 @@ async fn keep(engine: &Engine, record: Option<Arc<Record>>) -> Kept<Claim> {
     created.into()
 }
 
-fn is_uncertain(created: &Result<Created, StoreError>) -> bool {
-    matches!(created, Err(error) if error.kind() == StoreErrorKind::Uncertain)
-}
-
 enum Turn<T> {
     Step(Step<T>),
     /// The client's patience has ended.
@@ -430,7 +426,10 @@ impl Task {
                 reply
             }
             // Cancelled, or completed from outside, at the last moment: that stands, and the monitor tells which.
-            Some(_) => Some(Reply::Accepted),
+            Some(_) => {
+                self.engine().hub.ended(self.live.id());
+                Some(Reply::Accepted)
+            }
             None => reply,
         };
         self.over();
@@ -483,20 +482,13 @@ async fn write(
     let deadline = Instant::now().checked_add(task.engine().limits.keep_for);
     let mut pause = Duration::from_millis(50);
     let mut uncertain = false;
-    while let Some((outcome, at)) = ending.as_ref().map(|ending| (ending.outcome, ending.at)) {
+    while let Some(ours) = ending.as_ref().map(|ending| (ending.outcome, ending.at)) {
         let answer = match failed.take() {
             Some(error) => Err(error),
             None => store.finish(claim, &sighting, &mut ending).await,
         };
         let error = match answer {
-            // An earlier try did it after all.
-            Ok(Settled::Stands(record))
-                if uncertain
-                    && record.ending().map(|ending| (ending.outcome, ending.at))
-                        == Some((outcome, at)) =>
-            {
-                return Settled::Done(record);
-            }
+            Ok(settled) if uncertain => return settled.after_uncertain(ours),
             Ok(settled) => return settled,
             Err(error) => error,
         };

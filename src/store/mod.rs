@@ -17,7 +17,9 @@ pub use self::{
     memory::{MemoryLimits, MemoryStore},
 };
 
-use crate::record::{Ending, OperationId, Owner, Phase, Record, Sighting, UniqueKey};
+use crate::record::{
+    Ending, OperationId, Outcome, Owner, Phase, Record, Sighting, Timestamp, UniqueKey,
+};
 use std::{
     error::Error,
     fmt,
@@ -233,6 +235,20 @@ pub enum Settled {
     Stands(Arc<Record>),
     /// There is no such operation (any more).
     Unknown,
+}
+
+impl Settled {
+    /// What is settled when an earlier try may have done it already, with this outcome at this time.
+    pub(crate) fn after_uncertain(self, ours: (Outcome, Timestamp)) -> Self {
+        match self {
+            Self::Stands(record)
+                if record.ending().map(|ending| (ending.outcome, ending.at)) == Some(ours) =>
+            {
+                Self::Done(record)
+            }
+            other => other,
+        }
+    }
 }
 
 /// Which operations to list.

@@ -68,6 +68,8 @@ struct State {
     remote: AtomicBool,
     /// Nobody is told of changes.
     mute: AtomicBool,
+    /// Where set, a call in four goes wrong in one way or another.
+    luck: Mutex<Option<u64>>,
 }
 
 impl fmt::Debug for Faulty {
@@ -104,6 +106,28 @@ impl Faulty {
         store
     }
 
+    /// A store that answers nothing at once, and now and then fails, is late, or does not know what it did.
+    pub(crate) fn moody(seed: u64) -> Self {
+        let store = Self::remote();
+        *store.state.luck.lock().unwrap() = Some(seed | 1);
+        store
+    }
+
+    /// How the next call goes, where that is a matter of luck.
+    fn mood(&self) -> Option<How> {
+        let mut luck = self.state.luck.lock().unwrap();
+        let dice = luck.as_mut()?;
+        *dice ^= *dice << 13;
+        *dice ^= *dice >> 7;
+        *dice ^= *dice << 17;
+        match *dice % 12 {
+            0 => Some(How::Fail(StoreErrorKind::Unavailable)),
+            1 => Some(How::Uncertain),
+            2 => Some(How::Late(Duration::from_millis(*dice % 4))),
+            _ => None,
+        }
+    }
+
     /// From now on.
     pub(crate) fn set(&self, verb: Verb, how: How) {
         self.times(verb, how, usize::MAX);
@@ -116,6 +140,7 @@ impl Faulty {
 
     /// No longer.
     pub(crate) fn heal(&self) {
+        *self.state.luck.lock().unwrap() = None;
         self.state.rules.lock().unwrap().clear();
     }
 
@@ -140,7 +165,9 @@ impl Faulty {
             .unwrap()
             .push((verb, Instant::now()));
         let mut rules = self.state.rules.lock().unwrap();
-        let (how, times) = rules.get_mut(&verb)?;
+        let Some((how, times)) = rules.get_mut(&verb) else {
+            return self.mood();
+        };
         let how = how.clone();
         *times -= 1;
         if *times == 0 {
