@@ -652,3 +652,59 @@ async fn methods_that_are_not_deferred_have_no_keys() {
     }
     assert_eq!((handler.calls(), operations.usage().stored), (2, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn repeats_meet_in_a_store_that_takes_its_time() {
+    for prefer in ["wait=0", "wait=20"] {
+        let store = Faulty::default();
+        store.set_slow(1);
+        let handler = takes(secs(5));
+        let operations = shared(Operations::builder().store(store.clone()));
+        let client = client(&operations, &handler);
+        let all: Vec<_> = (0..3)
+            .map(|_| {
+                let order = keyed("k").header("prefer", prefer).body(full("one report"));
+                let client = client.clone();
+                tokio::spawn(async move { client.send(order.unwrap()).await })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for answer in all {
+            answers.push(answer.await.unwrap());
+        }
+        let (inline, accepted): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|answer| answer.status == 200);
+        assert_eq!(
+            inline.len(),
+            usize::from(prefer == "wait=20"),
+            "{answers:?}"
+        );
+        for answer in &accepted {
+            assert_eq!(
+                (answer.status.as_u16(), answer.location()),
+                (202, accepted[0].location())
+            );
+        }
+        end_of(&operations, accepted[0].id()).await;
+        assert_eq!((handler.calls(), operations.usage().stored), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_refuses_what_has_a_key_and_runs_nothing() {
+    let store = Faulty::default();
+    let handler = takes(secs(5));
+    let operations = shared(Operations::builder().store(store.clone()));
+    let client = client(&operations, &handler);
+    store.set_down(true);
+    for prefer in ["wait=0", "wait=20"] {
+        let order = keyed("k").header("prefer", prefer).body(full("one report"));
+        let answer = client.send(order.unwrap()).await;
+        answer.is_problem(503, "unavailable");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    store.set_down(false);
+    assert_eq!(client.send(order("k")).await.status, 202);
+    settled().await;
+    assert_eq!((handler.calls(), operations.usage().running), (1, 1));
+}
