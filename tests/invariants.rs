@@ -299,6 +299,8 @@ async fn a_replay_is_what_the_inner_service_said() {
 async fn an_eviction_is_an_early_expiry() {
     let house = house(|limits| limits.stored = 2);
     let first = house.accepted(post("/work")).await;
+    // It ends before the other.
+    tokio::time::sleep(Duration::from_millis(1)).await;
     let second = house.accepted(post("/work")).await;
     assert_eq!(house.outcome(&second).await.text(), "done");
     assert_eq!(house.outcome(&first).await.text(), "done");
@@ -321,7 +323,11 @@ async fn what_comes_in_is_bounded() {
         let answer = house.send(upload(body)).await.unwrap();
         assert_eq!(answer.refusal(), (413, "too-large".into()));
     }
-    let announced = with(upload(empty()), "content-length", "101");
+    let announced = with(
+        upload(trickle(b"x", seconds(1), 1)),
+        "content-length",
+        "101",
+    );
     assert_eq!(
         house.send(announced).await.unwrap().refusal(),
         (413, "too-large".into())
