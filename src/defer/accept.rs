@@ -5,6 +5,7 @@ use super::{
     body::replay,
     compact::compact,
     future::vary_by_prefer,
+    layer::Checked,
     rebuild::Buffered,
     service::Shared,
     upload,
@@ -227,9 +228,8 @@ impl<'a> Desk<'a> {
             None => None,
         };
         let mut place = place.ok_or_else(|| upload::full(engine))?;
-        if let Some(check) = &self.options.check {
-            let copy = Request::from_parts(head.clone(), body.bytes().clone());
-            check(copy)
+        if let Some(checked) = self.check(head, body.bytes()) {
+            checked
                 .await
                 .map_err(|refusal| Refusal::Checked(Box::new(refusal)))?;
         }
@@ -242,6 +242,12 @@ impl<'a> Desk<'a> {
             owner,
             key,
         })
+    }
+
+    /// Asks the layer's own check. Not `async`: the copy of the request is not to take room in who waits for it.
+    fn check(&self, head: &request::Parts, body: &Bytes) -> Option<Checked> {
+        let check = self.options.check.as_ref()?;
+        Some(check(Request::from_parts(head.clone(), body.clone())))
     }
 
     /// The idempotency key, where keys count.
@@ -337,7 +343,9 @@ impl<'a> Desk<'a> {
             place,
         );
         compact(&mut head);
-        self.face.dialect.take_out(&mut head.headers);
+        if self.opt_in != OptIn::default() {
+            self.face.dialect.take_out(&mut head.headers);
+        }
         let (body, driver) = make.make(body).into_parts();
         let work = Work {
             inner,

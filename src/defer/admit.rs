@@ -17,7 +17,7 @@
 //! has deferred already.
 
 use crate::{OperationHandle, dialect::Head, header::Prefer};
-use http::{Method, header};
+use http::{HeaderName, HeaderValue, Method, header};
 
 /// Decides, by its head, whether a request is deferred. Implemented for closures.
 pub trait Admit: Send + Sync + 'static {
@@ -157,22 +157,16 @@ impl<A: Admit> Admit for Not<A> {
 
 /// Whether a request can be deferred at all.
 pub(super) fn deferrable(head: Head<'_>) -> bool {
-    let value = |name| {
-        head.headers
-            .get(name)
-            .map(http::HeaderValue::as_bytes)
-            .unwrap_or_default()
+    // One pass: looking each up costs more than comparing them all with the few there are.
+    let forbids = |(name, value): (&HeaderName, &HeaderValue)| {
+        name == header::UPGRADE
+            || (name == header::CONTENT_TYPE && starts_with(value.as_bytes(), b"application/grpc"))
+            || (name == header::ACCEPT && is_event_stream(value.as_bytes()))
     };
     !matches!(
         *head.method,
         Method::HEAD | Method::CONNECT | Method::OPTIONS | Method::TRACE
-    ) && !head.headers.contains_key(header::UPGRADE)
-        && !starts_with(value(header::CONTENT_TYPE), b"application/grpc")
-        && !head
-            .headers
-            .get_all(header::ACCEPT)
-            .iter()
-            .any(|value| is_event_stream(value.as_bytes()))
+    ) && !head.headers.iter().any(forbids)
         && head.extensions.get::<OperationHandle>().is_none()
         && head.uri.path() != "*"
 }

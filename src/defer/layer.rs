@@ -55,11 +55,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) type KeyRule = Arc<dyn Fn(Head<'_>) -> Option<Cow<'static, str>> + Send + Sync>;
-pub(crate) type Check = Arc<
-    dyn Fn(Request<Bytes>) -> Pin<Box<dyn Future<Output = Result<(), Response<Bytes>>> + Send>>
-        + Send
-        + Sync,
->;
+pub(crate) type Check = Arc<dyn Fn(Request<Bytes>) -> Checked + Send + Sync>;
+pub(crate) type Checked = Pin<Box<dyn Future<Output = Result<(), Response<Bytes>>> + Send>>;
 
 impl DeferLayer {
     pub(crate) fn new(operations: Operations) -> Self {

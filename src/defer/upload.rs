@@ -21,9 +21,12 @@ use tokio::time::Sleep;
 
 /// Length that the request announces, by `Content-Length` or by its body's own account.
 pub(super) fn declared<B: Body>(head: Head<'_>, body: &B) -> u64 {
-    let announced = head.headers.get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
-    body.size_hint().lower().max(announced.unwrap_or(0))
+    let hint = body.size_hint();
+    hint.exact().unwrap_or_else(|| {
+        let announced = head.headers.get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
+        hint.lower().max(announced.unwrap_or(0))
+    })
 }
 
 /// Reads a body of at most `limit` bytes into an allocation of just the right size.
@@ -65,7 +68,7 @@ where
     // Room is taken as it comes, not as it is announced: who announces much and sends nothing takes nothing.
     let mut room = UploadBytes::new(engine);
     let mut bytes = Vec::new();
-    let mut trailers = HeaderMap::new();
+    let mut trailers = None;
     while !body.is_end_stream() {
         let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else {
             break;
@@ -91,13 +94,19 @@ where
                 bytes.extend_from_slice(&data);
             }
             Err(frame) => {
-                trailers = frame.into_trailers().unwrap_or_default();
-                compact_trailers(&mut trailers);
+                trailers = frame.into_trailers().ok().map(Box::new);
             }
         }
     }
     bytes.shrink_to_fit();
-    Ok(Buffered::new(bytes).with_trailers(trailers))
+    let body = Buffered::new(bytes);
+    Ok(match trailers {
+        Some(mut trailers) => {
+            compact_trailers(&mut trailers);
+            body.with_trailers(*trailers)
+        }
+        None => body,
+    })
 }
 
 pub(super) fn too_large(limit: u64) -> Problem {

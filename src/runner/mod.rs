@@ -91,7 +91,10 @@ impl Task {
             return;
         }
         self.engine().live.remove(self.live.id());
-        self.live.raise(Signal::Over);
+        // Out of the registry, it can't be shared anew.
+        if Arc::strong_count(&self.live) > 1 {
+            self.live.raise(Signal::Over);
+        }
     }
 }
 

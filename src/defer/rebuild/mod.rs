@@ -154,7 +154,8 @@ pub trait Rebuild: Body<Data = Bytes> + Send + Sized + 'static {
 #[derive(Clone, Default)]
 pub struct Buffered {
     bytes: Bytes,
-    trailers: Option<HeaderMap>,
+    /// In a box: few bodies have any, and each would take the room.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 impl Buffered {
@@ -169,7 +170,7 @@ impl Buffered {
     /// Lets these trailers follow the bytes. An empty map is the same as no trailers.
     #[must_use]
     pub fn with_trailers(mut self, trailers: HeaderMap) -> Self {
-        self.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
+        self.trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
         self
     }
 
@@ -180,12 +181,12 @@ impl Buffered {
 
     /// The trailers. If there are any, the map is not empty.
     pub fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers.as_ref()
+        self.trailers.as_deref()
     }
 
     /// Takes the bytes and the trailers out.
     pub fn into_parts(self) -> (Bytes, Option<HeaderMap>) {
-        (self.bytes, self.trailers)
+        (self.bytes, self.trailers.map(|trailers| *trailers))
     }
 }
 
@@ -194,7 +195,7 @@ impl fmt::Debug for Buffered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buffered")
             .field("length", &self.bytes.len())
-            .field("trailers", &self.trailers.as_ref().map(HeaderMap::len))
+            .field("trailers", &self.trailers().map(HeaderMap::len))
             .finish()
     }
 }
