@@ -155,18 +155,19 @@ impl Kept {
             .find(id.hash64(), |entry| entry.record.id == id)
     }
 
-    pub(super) fn look_up(&self, id: OperationId, now: Tick) -> Lookup {
+    /// Asks what time it is only where that matters: reading the clock costs as much as looking up.
+    pub(super) fn look_up(&self, id: OperationId, now: impl Fn() -> Tick) -> Lookup {
         let gone = |owner: &Option<Owner>| Lookup::Gone {
             owner: owner.clone(),
         };
         if let Some(entry) = self.find(id) {
-            return if entry.has_expired(now) {
+            return if entry.due.is_some() && entry.has_expired(now()) {
                 gone(&entry.record.submission.owner)
             } else {
                 Lookup::Found(entry.record.clone())
             };
         }
-        let standing = |tombstone: &Tombstone| tombstone.id == id && tombstone.falls > now;
+        let standing = |tombstone: &Tombstone| tombstone.id == id && tombstone.falls > now();
         match self.tombstones.find(id.hash64(), standing) {
             Some(tombstone) => gone(&tombstone.owner),
             None => Lookup::Unknown,
@@ -276,11 +277,12 @@ impl Kept {
     }
 
     /// Notes that the result was read. `None` if there is none, or it is noted already.
-    pub(super) fn mark_read(&mut self, id: OperationId, now: Tick) -> Option<&Entry> {
+    /// What has expired meanwhile may be marked all the same: it goes as soon as it is swept.
+    pub(super) fn mark_read(&mut self, id: OperationId) -> Option<&Entry> {
         let entry = self
             .entries
             .find_mut(id.hash64(), |entry| entry.record.id == id)?;
-        if !entry.is_unread() || entry.has_expired(now) {
+        if !entry.is_unread() {
             return None;
         }
         entry.place |= 1;

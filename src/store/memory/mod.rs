@@ -135,30 +135,26 @@ impl MemoryStore {
         &self.shards[(hash >> 51) as usize % SHARDS]
     }
 
-    fn look_up(&self, id: OperationId, now: Tick) -> Lookup {
-        self.shard(id).read(|kept| kept.look_up(id, now))
+    fn look_up(&self, id: OperationId) -> Lookup {
+        self.shard(id).read(|kept| kept.look_up(id, || self.now()))
     }
 
     fn look_up_key(&self, key: &UniqueKey) -> Lookup {
-        let now = self.now();
         let named = self.keys.lock(key);
-        named
-            .get()
-            .map_or(Lookup::Unknown, |id| self.look_up(id, now))
+        named.get().map_or(Lookup::Unknown, |id| self.look_up(id))
     }
 
     fn create_now(&self, record: &Arc<Record>) -> Result<Created, StoreError> {
-        let now = self.now();
         loop {
-            if let Some(created) = self.try_create(record, now) {
+            if let Some(created) = self.try_create(record) {
                 return Ok(created);
             }
-            self.make_room(Need::Operation, now)?;
+            self.make_room(Need::Operation, self.now())?;
         }
     }
 
     /// `None` if there is no room.
-    fn try_create(&self, record: &Arc<Record>, now: Tick) -> Option<Created> {
+    fn try_create(&self, record: &Arc<Record>) -> Option<Created> {
         let id = record.id;
         let mut named = record
             .submission
@@ -170,7 +166,7 @@ impl MemoryStore {
             .and_then(|named| named.get())
             .filter(|other| *other != id)
         {
-            match self.look_up(other, now) {
+            match self.look_up(other) {
                 Lookup::Found(record) => return Some(Created::Existing(record)),
                 Lookup::Gone { .. } => return Some(Created::Gone),
                 // Its tombstone has fallen, and the key is about to be freed.
@@ -178,7 +174,7 @@ impl MemoryStore {
             }
         }
         let created = self.shard(id).write(|kept| {
-            match kept.look_up(id, now) {
+            match kept.look_up(id, || self.now()) {
                 Lookup::Found(record) => {
                     let claim = kept.find(id).and_then(Entry::claim);
                     return Some(claim.map_or(Created::Existing(record), Created::New));
@@ -271,9 +267,8 @@ impl MemoryStore {
     }
 
     fn mark_read_now(&self, id: OperationId) {
-        let now = self.now();
         self.shard(id).write(|kept| {
-            if let Some(entry) = kept.mark_read(id, now)
+            if let Some(entry) = kept.mark_read(id)
                 && let Some(named) = entry.eviction()
             {
                 self.ledger.was_read();
@@ -368,7 +363,7 @@ impl Store for MemoryStore {
     }
 
     fn find(&self, id: OperationId) -> StoreFuture<'_, Lookup> {
-        StoreFuture::ready(Ok(self.look_up(id, self.now())))
+        StoreFuture::ready(Ok(self.look_up(id)))
     }
 
     fn find_key<'a>(&'a self, key: &'a UniqueKey) -> StoreFuture<'a, Lookup> {
