@@ -256,8 +256,13 @@ fn pending(view: &View<'_>, status: StatusCode) -> Response<Answer> {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.clone_from(&PENDING);
-    headers.insert(header::LOCATION, view.links().header(""));
-    headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
+    for (name, value) in headers.iter_mut() {
+        if name == header::LOCATION {
+            *value = view.links().header("");
+        } else if name == header::RETRY_AFTER {
+            *value = retry_after(view.retry_after());
+        }
+    }
     response
 }
 

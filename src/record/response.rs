@@ -81,9 +81,17 @@ pub struct Fields<'a> {
 const SENSITIVE: u16 = 1 << 15;
 
 impl Fields<'_> {
-    fn take(&mut self, length: usize) -> Option<std::ops::Range<usize>> {
+    fn advance(&mut self, length: usize) -> Option<std::ops::Range<usize>> {
         let to = self.at.checked_add(length).filter(|to| *to <= self.end)?;
         Some(std::mem::replace(&mut self.at, to)..to)
+    }
+
+    /// Of the next field's name and value.
+    fn lengths(&mut self) -> Option<(usize, usize)> {
+        let lengths = self.advance(6)?;
+        let [a, b, c, d, e, f] = self.bytes.get(lengths)?.try_into().ok()?;
+        let name = u16::from_be_bytes([a, b]) & !SENSITIVE;
+        Some((name.into(), u32::from_be_bytes([c, d, e, f]) as usize))
     }
 }
 
@@ -91,15 +99,24 @@ impl Iterator for Fields<'_> {
     type Item = (HeaderName, HeaderValue);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let lengths = self.take(6)?;
-        let [a, b, c, d, e, f] = self.bytes.get(lengths)?.try_into().ok()?;
-        let name_len = u16::from_be_bytes([a, b]);
-        let name = self.take(usize::from(name_len & !SENSITIVE))?;
-        let value = self.take(u32::from_be_bytes([c, d, e, f]) as usize)?;
+        let at = self.at;
+        let (name, value) = self.lengths()?;
+        let is_sensitive = self.bytes.get(at)? & SENSITIVE.to_be_bytes()[0] != 0;
+        let (name, value) = (self.advance(name)?, self.advance(value)?);
         let name = HeaderName::from_bytes(self.bytes.get(name)?).ok()?;
         let mut value = HeaderValue::from_maybe_shared(self.bytes.slice(value)).ok()?;
-        value.set_sensitive(name_len & SENSITIVE != 0);
+        value.set_sensitive(is_sensitive);
         Some((name, value))
+    }
+
+    /// Makes none of them.
+    fn count(mut self) -> usize {
+        std::iter::from_fn(|| {
+            let (name, value) = self.lengths()?;
+            self.advance(name)?;
+            self.advance(value)
+        })
+        .count()
     }
 }
 
@@ -198,8 +215,11 @@ impl Capture {
 
 /// `Content-Length` is made anew wherever there is a body; a 304 has none, and tells the length of another's.
 fn told_length(head: &response::Parts) -> Option<(&HeaderName, &HeaderValue)> {
+    if head.status != StatusCode::NOT_MODIFIED {
+        return None;
+    }
     let told = head.headers.get(header::CONTENT_LENGTH)?;
-    (head.status == StatusCode::NOT_MODIFIED).then_some((&header::CONTENT_LENGTH, told))
+    Some((&header::CONTENT_LENGTH, told))
 }
 
 fn put(buffer: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
