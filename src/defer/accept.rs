@@ -80,7 +80,7 @@ where
         match later {
             Ok(waiting) => Box::pin(desk.answer(waiting)).await,
             Err(mut refused) => {
-                Box::pin(refused.discard(desk.options.request_body, body)).await;
+                Box::pin(refused.discard(desk.engine, desk.options.request_body, body)).await;
                 Ok(refused.response)
             }
         }
@@ -103,12 +103,12 @@ struct Refused<R> {
 }
 
 impl<R> Refused<R> {
-    async fn discard<B>(&mut self, limit: u64, body: Pin<&mut Upload<B>>)
+    async fn discard<B>(&mut self, engine: &Arc<Engine>, limit: u64, body: Pin<&mut Upload<B>>)
     where
         B: Body<Data = Bytes> + Send + 'static,
     {
         let (version, headers, response) = (self.version, &self.headers, &mut self.response);
-        upload::discard(limit, self.read, version, headers, body, response).await;
+        upload::discard(engine, limit, self.read, version, headers, body, response).await;
     }
 }
 

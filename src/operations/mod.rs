@@ -16,7 +16,7 @@ pub use self::{
 pub(crate) use self::{
     hub::{Reader, Until},
     live::{Detach, Live, News, Signal},
-    places::{Place, UploadBytes},
+    places::{Discard, Place, UploadBytes},
     sweeper::Sweeper,
 };
 
