@@ -25,8 +25,8 @@ mod in_modules {
             rebuild::{Buffered, Driver, Rebuild, Rebuilt},
         },
         dialect::{
-            Address, Answer, Ask, Dialect, Head, Links, ListAsk, Mount, OPERATION_OUTCOME, OptIn,
-            Rfc, Route, STATUS_DOCUMENT, View, entity_tag, status_document,
+            Address, Answer, Ask, Dialect, Head, Links, ListAsk, Listing, Mount, OPERATION_OUTCOME,
+            OptIn, Polls, Rfc, Route, STATUS_DOCUMENT, View, entity_tag, status_document,
         },
         header::{
             IDEMPOTENCY_KEY, InvalidKey, PREFER, PREFERENCE_APPLIED, Prefer, applied,
@@ -114,7 +114,9 @@ fn small_things_are_copied_and_compared() {
     copied::<named::Stop>();
     copied::<named::Prefer>();
     copied::<named::Ask>();
-    copied::<named::OptIn>();
+    cloned::<named::OptIn>();
+    copied::<named::Polls>();
+    copied::<named::Listing<'_>>();
     copied::<named::ListAsk>();
     copied::<named::Change>();
     copied::<named::StoreUsage>();
