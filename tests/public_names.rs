@@ -26,7 +26,8 @@ mod in_modules {
         },
         dialect::{
             Address, Answer, Ask, Dialect, Head, Links, ListAsk, Listing, Mount, OPERATION_OUTCOME,
-            OptIn, Polls, Rfc, Route, STATUS_DOCUMENT, View, entity_tag, status_document,
+            OptIn, Polls, Rfc, Route, STATUS_DOCUMENT, SameUrl, View, entity_tag,
+            status_document,
         },
         header::{
             IDEMPOTENCY_KEY, InvalidKey, PREFER, PREFERENCE_APPLIED, Prefer, applied,
@@ -106,6 +107,7 @@ fn small_things_are_copied_and_compared() {
     copied::<top::Usage>();
     copied::<top::Drained>();
     copied::<top::Rfc>();
+    copied::<top::SameUrl>();
     copied::<named::Timestamp>();
     copied::<named::Revision>();
     copied::<named::Outcome>();

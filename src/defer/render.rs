@@ -5,7 +5,7 @@ use crate::{
     dialect::{Answer, Ask, Head, View},
     header::if_none_match_holds,
     operations::{Engine, Face},
-    record::{Record, Sighting},
+    record::{Outcome, Record, Sighting},
 };
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use std::sync::Arc;
@@ -36,16 +36,14 @@ pub(crate) fn render(
         face.dialect.answer(&view, ask, head)
     });
     let (mut parts, answer) = response.into_parts();
+    if face.is_named_by_request {
+        age(&mut parts.headers, engine, record);
+    }
     let stored = record.ending().and_then(|ending| ending.response.as_ref());
     // What stands for the result where there is one, such as a redirect to it, is not its delivery.
     let is_result = !matches!(answer, Answer::Bytes(_)) || stored.is_none();
     let mut response = match (answer, stored) {
-        (Answer::Stored, Some(stored)) => {
-            if face.is_named_by_request && parts.status.is_success() {
-                age(&mut parts.headers, engine, record);
-            }
-            replay(parts, stored, head.version)
-        }
+        (Answer::Stored, Some(stored)) => replay(parts, stored, head.version),
         (Answer::Around { before, after }, Some(stored)) => {
             Response::from_parts(parts, ReplyBody::around(before, stored, after))
         }
@@ -69,9 +67,11 @@ pub(crate) fn render(
     response
 }
 
-/// What a cache may keep is as old as the result (RFC 9111, section 5.1), whose `Date` the replay makes anew.
+/// A result that caches may keep is as old as its end (RFC 9111, section 5.1), whatever new `Date` it is sent with.
 fn age(headers: &mut HeaderMap, engine: &Engine, record: &Record) {
-    if let Some(ending) = record.ending() {
+    if let Some(ending) = record.ending()
+        && ending.outcome == Outcome::Succeeded
+    {
         let now = engine.clock.wall().as_micros();
         let age = now.saturating_sub(ending.at.as_micros()) / 1_000_000;
         headers.insert(header::AGE, age.into());

@@ -8,12 +8,14 @@
 mod document;
 mod mount;
 mod rfc;
+mod same_url;
 
 pub(crate) use self::mount::origin;
 pub use self::{
     document::{STATUS_DOCUMENT, entity_tag, status_document},
     mount::{Links, Mount, Route},
     rfc::{OPERATION_OUTCOME, Rfc},
+    same_url::SameUrl,
 };
 
 use crate::{

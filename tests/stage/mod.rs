@@ -585,8 +585,8 @@ impl Names {
             text = text.replace("{id:upper}", &id.to_uppercase());
             text = text.replace("{id:simple}", &id.replace('-', ""));
         }
-        let operation = text.split('/').nth(2).unwrap_or_default();
-        let operation = operation.split([' ', '?']).next().unwrap_or_default();
+        let path = text.split([' ', '?']).nth(1).unwrap_or_default();
+        let operation = path.split('/').nth(2).unwrap_or_default();
         let tags = self.tags.iter().filter(|(of, _)| of == operation);
         let tags: Vec<_> = tags.map(|(_, tag)| tag.clone()).collect();
         for (at, tag) in tags.iter().enumerate() {
