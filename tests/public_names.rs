@@ -11,7 +11,8 @@ mod at_the_top {
     pub(crate) use tower_lro::{
         BuildError, Builder, CompleteError, Defer, DeferLayer, DetachError, Dialect, Drained, Head,
         Limits, MemoryStore, MetadataError, OperationHandle, OperationId, Operations, Owner,
-        Record, Rfc, StatusFuture, StatusService, Store, Usage, Wrapped, WrappedFuture, admit,
+        Record, Rfc, SameUrl, StatusFuture, StatusService, Store, Usage, Wrapped, WrappedFuture,
+        admit,
     };
 }
 
@@ -26,8 +27,7 @@ mod in_modules {
         },
         dialect::{
             Address, Answer, Ask, Dialect, Head, Links, ListAsk, Listing, Mount, OPERATION_OUTCOME,
-            OptIn, Polls, Rfc, Route, STATUS_DOCUMENT, SameUrl, View, entity_tag,
-            status_document,
+            OptIn, Polls, Rfc, Route, STATUS_DOCUMENT, SameUrl, View, entity_tag, status_document,
         },
         header::{
             IDEMPOTENCY_KEY, InvalidKey, PREFER, PREFERENCE_APPLIED, Prefer, applied,

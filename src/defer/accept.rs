@@ -131,7 +131,7 @@ struct Desk<'a> {
     hold: Duration,
     version: Version,
     /// What stands before the mount in the URLs of the answer.
-    origin: String,
+    origin: Box<str>,
 }
 
 /// A request that may become an operation.
@@ -177,7 +177,7 @@ impl<'a> Desk<'a> {
             note: asked.note,
         };
         Self {
-            origin: face.origin(head.into()),
+            origin: face.origin(head.into()).into(),
             engine,
             face,
             options: &layer.options,
