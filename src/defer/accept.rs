@@ -555,7 +555,9 @@ impl<'a> Desk<'a> {
         let stored = record.ending().and_then(|ending| ending.response.as_ref());
         let (parts, answer) = response.into_parts();
         let response = match (answer, stored) {
-            (Answer::Bytes(bytes), _) => Response::from_parts(parts, ReplyBody::new(bytes)),
+            (Answer::Bytes(bytes) | Answer::Instead(bytes), _) => {
+                Response::from_parts(parts, ReplyBody::new(bytes))
+            }
             (Answer::Stored, Some(stored)) => replay(parts, stored, self.version),
             (Answer::Around { before, after }, Some(stored)) => {
                 Response::from_parts(parts, ReplyBody::around(before, stored, after))

@@ -50,7 +50,7 @@ pub(crate) fn render(
         (Answer::Stored | Answer::Around { .. }, None) => {
             Response::from_parts(parts, ReplyBody::default())
         }
-        (Answer::Bytes(bytes), _) => {
+        (Answer::Bytes(bytes) | Answer::Instead(bytes), _) => {
             let tag = parts.headers.get(header::ETAG);
             if tag.is_some_and(|tag| !if_none_match_holds(head.headers, tag)) {
                 parts.status = StatusCode::NOT_MODIFIED;

@@ -5,6 +5,7 @@
 //!
 //! **Unstable**: the trait will change until a few more dialects have been built upon it.
 
+mod azure;
 mod document;
 mod mount;
 mod rfc;
@@ -12,6 +13,7 @@ mod same_url;
 
 pub(crate) use self::mount::origin;
 pub use self::{
+    azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
     mount::{Links, Mount, Route},
     rfc::{OPERATION_OUTCOME, Rfc},
@@ -373,6 +375,9 @@ impl<'a> Listing<'a> {
 pub enum Answer {
     /// These bytes.
     Bytes(Bytes),
+    /// These bytes, which are all that this protocol tells of the result at this address: it counts as delivered with
+    /// them, and may be let go to make room.
+    Instead(Bytes),
     /// The body and trailers of the stored response; its head is to come from [`View::replay`].
     Stored,
     /// The body of the stored response between two pieces, for protocols that put results into documents: see
