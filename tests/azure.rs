@@ -139,7 +139,7 @@ async fn a_document_that_points_at_the_result_does_not_deliver_it() {
         accepted(&operations, Method::POST, text()).await.status,
         503
     );
-    let place = document["resourceLocation"].as_str().unwrap();
+    let place = document["resultLocation"].as_str().unwrap();
     assert_eq!(get(&operations, place).await.body, "text");
     assert_eq!(
         accepted(&operations, Method::POST, text()).await.status,

@@ -1,7 +1,7 @@
 //! `/azure`: jobs as Azure's clients follow them, and things that are made and then looked at.
 
 use crate::{jobs, options::Options};
-use axum::{Json, Router, body::Body, extract::Path, routing::get};
+use axum::{Router, body::Body, extract::Path, routing::get};
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 use std::{
@@ -25,8 +25,8 @@ pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, Bu
     let operations = plain.also("/azure/operations", Azure::new())?;
     let located = plain.also("/azure/located", Azure::final_location())?;
 
-    let by_operation = jobs::service(jobs::layer(&operations, options), options);
-    let by_location = jobs::service(jobs::layer(&located, options), options);
+    let by_operation = jobs::service(&jobs::layer(&operations, options), options);
+    let by_location = jobs::service(&jobs::layer(&located, options), options);
     let either = service_fn(move |request: Request<Body>| {
         let query = request.uri().query().unwrap_or_default();
         let wants = query.split('&').any(|pair| pair == "final=location");
@@ -42,7 +42,7 @@ pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, Bu
         things.make(name)
     });
     let layer = jobs::layer(&operations, options);
-    let things = read.put_service(jobs::deferred(layer, made));
+    let things = read.put_service(jobs::deferred(&layer, made));
 
     let routes = Router::new()
         .route_service("/jobs", either)
@@ -57,18 +57,16 @@ pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, Bu
 struct Things(Arc<Mutex<BTreeMap<String, Value>>>);
 
 impl Things {
-    fn read(&self, name: &str) -> Result<Json<Value>, Response<Body>> {
+    fn read(&self, name: &str) -> Response<Body> {
         let things = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let thing = things.get(name).cloned();
-        thing.map(Json).ok_or_else(|| {
-            let error =
-                json!({"error": {"code": "ThingNotFound", "message": "There is no such thing."}});
-            jobs::response(
-                StatusCode::NOT_FOUND,
-                "application/json",
-                error.to_string().into(),
-            )
-        })
+        let (status, body) = match things.get(name) {
+            Some(thing) => (StatusCode::OK, thing.clone()),
+            None => {
+                let error = json!({"code": "ThingNotFound", "message": "There is no such thing."});
+                (StatusCode::NOT_FOUND, json!({"error": error}))
+            }
+        };
+        jobs::response(status, "application/json", body.to_string().into())
     }
 
     fn make(&self, name: &str) -> Response<Body> {

@@ -28,7 +28,7 @@ use tower_lro::{DeferLayer, OperationHandle, Operations};
 /// What lies under `/plain`.
 pub(crate) fn router(operations: &Operations, options: &Options) -> Router {
     let routes = Router::new()
-        .route("/jobs", service(layer(operations, options), options))
+        .route("/jobs", service(&layer(operations, options), options))
         .nest_service("/status", operations.status_service());
     open(routes, operations)
 }
@@ -44,7 +44,7 @@ pub(crate) fn layer(operations: &Operations, options: &Options) -> DeferLayer {
 }
 
 /// Jobs by every method.
-pub(crate) fn service(layer: DeferLayer, options: &Options) -> MethodRouter {
+pub(crate) fn service(layer: &DeferLayer, options: &Options) -> MethodRouter {
     let at_most = request_body(options);
     any_service(deferred(
         layer,
@@ -97,13 +97,14 @@ impl<S> Inner for S where
 /// A job may fail without a response. The layer makes that the operation's end; only while the client waits for it
 /// (`Prefer: wait`) does it come out here, as it would without the layer.
 pub(crate) fn deferred<S: Inner>(
-    layer: DeferLayer,
+    layer: &DeferLayer,
     jobs: S,
 ) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
 + Clone
 + Send
 + Sync
-+ 'static {
++ 'static
++ use<S> {
     let answer = |response: Response<_>| response.map(Body::new);
     HandleError::new(layer.layer(jobs).map_response(answer), failed)
 }

@@ -12,7 +12,7 @@ curl -i '{base}/sameurl/report?ms=4000&echo=x' -H 'If-None-Match: ETAG'   # 304 
 /// What lies under `/sameurl`.
 pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, BuildError> {
     let operations = plain.also("/sameurl", SameUrl::new())?;
-    let report = jobs::service(jobs::layer(&operations, options), options);
+    let report = jobs::service(&jobs::layer(&operations, options), options);
     let routes = Router::new().route("/report", report);
     Ok(jobs::open(routes, &operations))
 }

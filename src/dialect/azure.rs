@@ -35,13 +35,15 @@ const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 ///
 /// ```json
 /// {"id":"…","status":"NotStarted|Running|Succeeded|Failed|Canceled","createdDateTime":"…","lastActionDateTime":"…",
-///  "expirationDateTime":"…","percentComplete":40,"message":"…","resourceLocation":"…","error":{"code":"…","message":"…"},
-///  "result":…}
+///  "expirationDateTime":"…","percentComplete":40,"message":"…","resourceLocation":"…","resultLocation":"…",
+///  "error":{"code":"…","message":"…"},"result":…}
 /// ```
 ///
 /// - `result` is the stored response's body, for what was asked for by POST and has succeeded, if it
-///   [can stand there](View::embeds_json). A body that can't (no JSON, or one with a `Content-Encoding`) is at `…/result`,
-///   where `resourceLocation` points; an empty one is left out. After PUT, PATCH and DELETE clients look at the target.
+///   [can stand there](View::embeds_json). Of a body that can't (no JSON, or one with a `Content-Encoding`) `resultLocation`
+///   tells where it is: `…/result`. It is a member of this crate's own, since what `resourceLocation` points at is fetched
+///   by clients unasked, and of some types they make an error. An empty body is left out. After PUT, PATCH and DELETE
+///   clients look at the target.
 /// - `resourceLocation` is what the handler has [told](crate::OperationHandle::resource), or the `Location` of a 201.
 /// - `error` of what has failed is the `error` object of the response, if that is JSON of at most [`View::SMALL`] bytes and
 ///   has one; else its code is the name of the status, and its message the `detail` or `title` of a problem.
@@ -277,17 +279,14 @@ fn members(view: &View<'_>, result_is_elsewhere: bool, out: &mut Vec<u8>) {
             json::string(out, message);
         }
     }
-    let resource = resource(view);
-    if resource.is_some() || result_is_elsewhere && has_body(view) {
+    if let Some(resource) = resource(view) {
         out.extend_from_slice(b",\"resourceLocation\":");
-        match resource {
-            Some(resource) => json::string(out, &view.links().resolve(&resource)),
-            None => {
-                out.push(b'"');
-                view.links().write(out, RESULT);
-                out.push(b'"');
-            }
-        }
+        json::string(out, &view.links().resolve(&resource));
+    }
+    if result_is_elsewhere && has_body(view) {
+        out.extend_from_slice(b",\"resultLocation\":\"");
+        view.links().write(out, RESULT);
+        out.push(b'"');
     }
     if let Phase::Ended(outcome @ Outcome::Failed(_)) = phase {
         out.extend_from_slice(b",\"error\":");
