@@ -9,9 +9,8 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Where the status monitor is: on answers to initiating requests, as an absolute URL.
 pub const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
@@ -314,22 +313,20 @@ fn resource<'a>(view: &View<'a>) -> Option<Cow<'a, str>> {
     Some(location.to_str().ok()?.to_owned().into())
 }
 
-/// What of an error's body is told on.
-#[derive(Deserialize)]
-struct Told<'a> {
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-    title: Option<Cow<'a, str>>,
-    detail: Option<Cow<'a, str>>,
+/// The members of a JSON object, unread.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+/// A member that is a string.
+fn text(members: &Members<'_>, name: &str) -> Option<String> {
+    serde_json::from_str(members.get(name)?.get()).ok()
 }
 
-/// An error object has at least these.
-#[derive(Deserialize)]
-struct ErrorObject<'a> {
-    #[serde(rename = "code", borrow)]
-    _code: Cow<'a, str>,
-    #[serde(rename = "message", borrow)]
-    _message: Cow<'a, str>,
+/// An error object has a code and a message at least.
+fn is_error_object(value: &RawValue) -> bool {
+    let members: Result<Members<'_>, _> = serde_json::from_str(value.get());
+    members.is_ok_and(|members| {
+        text(&members, "code").is_some() && text(&members, "message").is_some()
+    })
 }
 
 fn failure(view: &View<'_>, outcome: Outcome, out: &mut Vec<u8>) {
@@ -338,20 +335,16 @@ fn failure(view: &View<'_>, outcome: Outcome, out: &mut Vec<u8>) {
         return object(&code(problem.kind), &problem.detail, out);
     };
     let body = view.small_json();
-    let told: Option<Told<'_>> = body
+    let told: Option<Members<'_>> = body
         .as_deref()
         .and_then(|body| serde_json::from_slice(body).ok());
-    let (mut title, mut detail) = (None, None);
-    if let Some(told) = told {
-        if let Some(error) = told.error
-            && serde_json::from_str::<ErrorObject<'_>>(error.get()).is_ok()
-        {
-            return out.extend_from_slice(error.get().as_bytes());
-        }
-        (title, detail) = (told.title, told.detail);
+    let told = told.unwrap_or_default();
+    if let Some(error) = told.get("error").filter(|error| is_error_object(error)) {
+        return out.extend_from_slice(error.get().as_bytes());
     }
     let reason = response.status().canonical_reason().unwrap_or("Error");
-    let message = detail.or(title).unwrap_or(reason.into());
+    let message = text(&told, "detail").or_else(|| text(&told, "title"));
+    let message = message.unwrap_or_else(|| reason.to_owned());
     let code: String = reason.chars().filter(char::is_ascii_alphanumeric).collect();
     object(&code, &message, out);
 }
