@@ -16,7 +16,7 @@ mod trace;
 #[doc(inline)]
 pub use self::{
     defer::{Defer, DeferLayer, admit},
-    dialect::{Dialect, Head, Rfc},
+    dialect::{Azure, Dialect, Head, Rfc, SameUrl},
     operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
     record::{OperationId, Owner, Record},
     runner::{DetachError, MetadataError, OperationHandle},

@@ -275,6 +275,51 @@ async fn hyper_defers_a_function_of_incoming() {
 }
 
 #[tokio::test]
+async fn dialect_speaks_as_it_was_written_to() {
+    let program = Program::start("dialect", &[]).await;
+
+    let accepted = program.ask(Ask::post("/photos", "")).await;
+    assert_eq!(accepted.status, 202);
+    let monitor = accepted.field("content-location").unwrap().to_owned();
+    let job = accepted.json();
+    assert_eq!(job["data"]["type"], json!("queue-jobs"));
+    assert_eq!(job["data"]["links"]["self"], json!(monitor));
+    let pending = program.ask(Ask::get(&monitor)).await;
+    assert_eq!(pending.status, 200);
+    assert!(pending.field("retry-after").is_some());
+
+    let unwanted = program.ask(Ask::post("/photos", "")).await;
+    let unwanted = unwanted.field("content-location").unwrap().to_owned();
+    let cancelled = program.ask(Ask::new("DELETE", &unwanted)).await;
+    let status = &cancelled.json()["data"]["attributes"]["status"];
+    assert_eq!((cancelled.status, status), (200, &json!("cancelled")));
+    let gone = program.ask(Ask::get(&unwanted)).await;
+    assert_eq!(
+        (gone.status, &gone.json()["errors"][0]["code"]),
+        (410, &json!("expired"))
+    );
+
+    // This dialect knows no wait.
+    let done = timeout(PATIENCE, async {
+        loop {
+            let polled = program.ask(Ask::get(&monitor)).await;
+            if polled.status != 200 {
+                break polled;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let done = done.await.unwrap();
+    assert_eq!(done.status, 303);
+    let result = done.field("location").unwrap().to_owned();
+    let result = program.ask(Ask::get(&result)).await;
+    assert_eq!((result.status, result.text()), (200, "a photo\n"));
+
+    program.interrupt();
+    assert_eq!(program.end().await, "");
+}
+
+#[tokio::test]
 async fn tonic_defers_the_plain_route_and_lets_grpc_pass() {
     use bytes::Bytes;
     use http::Request;

@@ -9,9 +9,10 @@ use std::{error::Error, fmt::Debug, future::Future, hash::Hash};
 mod at_the_top {
     #[allow(unused_imports)]
     pub(crate) use tower_lro::{
-        BuildError, Builder, CompleteError, Defer, DeferLayer, DetachError, Dialect, Drained, Head,
-        Limits, MemoryStore, MetadataError, OperationHandle, OperationId, Operations, Owner,
-        Record, Rfc, StatusFuture, StatusService, Store, Usage, Wrapped, WrappedFuture, admit,
+        Azure, BuildError, Builder, CompleteError, Defer, DeferLayer, DetachError, Dialect,
+        Drained, Head, Limits, MemoryStore, MetadataError, OperationHandle, OperationId,
+        Operations, Owner, Record, Rfc, SameUrl, StatusFuture, StatusService, Store, Usage,
+        Wrapped, WrappedFuture, admit,
     };
 }
 
@@ -25,8 +26,9 @@ mod in_modules {
             rebuild::{Buffered, Driver, Rebuild, Rebuilt},
         },
         dialect::{
-            Address, Answer, Ask, Dialect, Head, Links, ListAsk, Mount, OPERATION_OUTCOME, OptIn,
-            Rfc, Route, STATUS_DOCUMENT, View, entity_tag, status_document,
+            Address, Answer, Ask, Azure, Dialect, Head, Links, ListAsk, Listing, Mount,
+            OPERATION_ID, OPERATION_LOCATION, OPERATION_OUTCOME, OptIn, Polls, Rfc, Route,
+            STATUS_DOCUMENT, SameUrl, View, entity_tag, status_document,
         },
         header::{
             IDEMPOTENCY_KEY, InvalidKey, PREFER, PREFERENCE_APPLIED, Prefer, applied,
@@ -106,6 +108,8 @@ fn small_things_are_copied_and_compared() {
     copied::<top::Usage>();
     copied::<top::Drained>();
     copied::<top::Rfc>();
+    copied::<top::SameUrl>();
+    copied::<top::Azure>();
     copied::<named::Timestamp>();
     copied::<named::Revision>();
     copied::<named::Outcome>();
@@ -114,7 +118,9 @@ fn small_things_are_copied_and_compared() {
     copied::<named::Stop>();
     copied::<named::Prefer>();
     copied::<named::Ask>();
-    copied::<named::OptIn>();
+    cloned::<named::OptIn>();
+    copied::<named::Polls>();
+    copied::<named::Listing<'_>>();
     copied::<named::ListAsk>();
     copied::<named::Change>();
     copied::<named::StoreUsage>();

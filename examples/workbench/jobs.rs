@@ -1,7 +1,13 @@
-//! `ANY /plain/jobs`: a job that does as it is told, so that clients see every kind of end.
+//! `ANY /plain/jobs`: a job that does as it is told, so that clients see every kind of end. Other dialects run the same.
 
 use crate::{cors, options::Options};
-use axum::{Router, body::Body, error_handling::HandleError, middleware::from_fn_with_state};
+use axum::{
+    Router,
+    body::Body,
+    error_handling::HandleError,
+    middleware::from_fn_with_state,
+    routing::{MethodRouter, any_service},
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -16,27 +22,99 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-use tower::{Layer, service_fn};
-use tower_lro::{OperationHandle, Operations};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_lro::{DeferLayer, OperationHandle, Operations};
 
 /// What lies under `/plain`.
 pub(crate) fn router(operations: &Operations, options: &Options) -> Router {
-    let at_most = usize::try_from(options.limits.request_body).unwrap_or(usize::MAX);
-    let mut layer = operations.layer().wait(options.hold).check(check);
+    let routes = Router::new()
+        .route("/jobs", service(&layer(operations, options), options))
+        .nest_service("/status", operations.status_service());
+    open(routes, operations)
+}
+
+/// How jobs are deferred, in every dialect.
+pub(crate) fn layer(operations: &Operations, options: &Options) -> DeferLayer {
+    let layer = operations.layer().wait(options.hold).check(check);
     if options.strict_keys {
-        layer = layer.strict_keys();
+        layer.strict_keys()
+    } else {
+        layer
     }
-    let jobs = layer.layer(service_fn(move |request| run(request, at_most)));
-    Router::new()
-        // A job may fail without a response. The layer makes that the operation's end; only while the client waits for
-        // it (`Prefer: wait`) does it come out here, as it would without the layer.
-        .route_service("/jobs", HandleError::new(jobs, failed))
-        .nest_service("/status", operations.status_service())
+}
+
+/// Jobs by every method.
+pub(crate) fn service(layer: &DeferLayer, options: &Options) -> MethodRouter {
+    let at_most = request_body(options);
+    any_service(deferred(
+        layer,
+        service_fn(move |request| run(request, at_most)),
+    ))
+}
+
+/// Jobs that answer as `then` does when they have ended well.
+pub(crate) fn run_then<T>(options: &Options, then: T) -> impl Inner
+where
+    T: Fn(&request::Parts) -> Response<Body> + Clone + Send + Sync + 'static,
+{
+    let at_most = request_body(options);
+    service_fn(move |request: Request<Body>| {
+        let then = then.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let done = run(Request::from_parts(head.clone(), body), at_most).await?;
+            Ok(match done.status() {
+                StatusCode::OK => then(&head),
+                _ => done,
+            })
+        }
+    })
+}
+
+fn request_body(options: &Options) -> usize {
+    usize::try_from(options.limits.request_body).unwrap_or(usize::MAX)
+}
+
+/// What runs jobs.
+pub(crate) trait Inner:
+    Service<Request<Body>, Response = Response<Body>, Error = NoResponse, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Inner for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = NoResponse, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// A job may fail without a response. The layer makes that the operation's end; only while the client waits for it
+/// (`Prefer: wait`) does it come out here, as it would without the layer.
+pub(crate) fn deferred<S: Inner>(
+    layer: &DeferLayer,
+    jobs: S,
+) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static
++ use<S> {
+    let answer = |response: Response<_>| response.map(Body::new);
+    HandleError::new(layer.layer(jobs).map_response(answer), failed)
+}
+
+/// What all prefixes have in common: pages of any origin may call them, and what is not there is told so.
+pub(crate) fn open(routes: Router, operations: &Operations) -> Router {
+    let exposed = cors::exposed(operations.header_names());
+    routes
         .fallback(crate::unknown)
-        .layer(from_fn_with_state(
-            cors::exposed(operations.header_names()),
-            cors::open,
-        ))
+        .layer(from_fn_with_state(exposed, cors::open))
 }
 
 /// Refuses at once what would only fail later.
@@ -88,7 +166,7 @@ async fn failed(NoResponse: NoResponse) -> Response<Body> {
 
 /// What a job with the outcome `error` ends with.
 #[derive(Debug)]
-struct NoResponse;
+pub(crate) struct NoResponse;
 
 impl fmt::Display for NoResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -302,7 +380,7 @@ pub(crate) fn problem<B: From<String>>(
     response(status, "application/problem+json", body.into())
 }
 
-fn response<B>(status: StatusCode, kind: &'static str, body: B) -> Response<B> {
+pub(crate) fn response<B>(status: StatusCode, kind: &'static str, body: B) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let kind = HeaderValue::from_static(kind);

@@ -21,9 +21,11 @@
 //!
 //! Load of 10,000 connections wants as many open files: `ulimit -n 20000`.
 
+mod azure;
 mod cors;
 mod jobs;
 mod options;
+mod same_url;
 mod work;
 
 use axum::{
@@ -92,7 +94,17 @@ async fn run(options: Options) -> Result<(), BoxError> {
         .shared_keys()
         .build()?;
     let load = work::operations(options.base_url.as_deref())?;
-    let site = site(&base, jobs::router(&plain, &options)).route("/usage", usage(&plain, &load));
+    // One store for all dialects.
+    let prefixes = [
+        ("/azure", azure::router(&plain, &options)?, azure::HELP),
+        (
+            "/sameurl",
+            same_url::router(&plain, &options)?,
+            same_url::HELP,
+        ),
+    ];
+    let site =
+        site(&base, jobs::router(&plain, &options), prefixes).route("/usage", usage(&plain, &load));
 
     // The handler is there before the address is told: whoever reads it may end the server at once.
     let stop = stop_signal()?;
@@ -226,8 +238,12 @@ async fn pause_after(error: &io::Error) {
 }
 
 /// Everything that is not under load.
-fn site(base: &str, jobs: Router) -> Router {
-    let home = format!(
+fn site<const N: usize>(
+    base: &str,
+    jobs: Router,
+    prefixes: [(&'static str, Router, &'static str); N],
+) -> Router {
+    let mut home = format!(
         "Routes, and how to call them:\n\n\
          curl -i {base}/plain/jobs --json '{{\"ms\":400,\"echo\":\"x\"}}'   # 202; Location is the monitor\n\
          \x20   ms        sleeps so long\n\
@@ -247,12 +263,19 @@ fn site(base: &str, jobs: Router) -> Router {
          curl -i {base}/usage                              # what is held now\n\
          curl -i {base}/healthz\n"
     );
+    for (_, _, help) in &prefixes {
+        home.push('\n');
+        home.push_str(&help.replace("{base}", base));
+    }
     let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    Router::new()
+    let site = Router::new()
         .route("/", get(move || async move { (text, home) }))
         .route("/healthz", get(|| async { "ok\n" }))
         .nest("/plain", jobs)
-        .fallback(unknown)
+        .fallback(unknown);
+    prefixes
+        .into_iter()
+        .fold(site, |site, (path, router, _)| site.nest(path, router))
 }
 
 /// What both engines hold: all but what is stored goes back to zero once nothing is going on.

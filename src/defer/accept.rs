@@ -7,13 +7,13 @@ use super::{
     future::vary_by_prefer,
     layer::Checked,
     rebuild::Buffered,
+    render::{Asked, render},
     service::Shared,
     upload,
     upload::{Extent, Upload},
 };
 use crate::{
-    dialect::{Answer, Head, OptIn},
-    header::idempotency_key,
+    dialect::{Answer, Ask, Head, OptIn},
     operations::{Engine, Face, Live, Place},
     problem::{Problem, ProblemKind},
     record::{
@@ -21,7 +21,7 @@ use crate::{
         UniqueKey,
     },
     runner::{self, Hold, Kept, Reply, Task, Work},
-    store::{Lookup, StoreError, StoreErrorKind},
+    store::{Lookup, Settled, StoreError, StoreErrorKind},
     trace,
 };
 use bytes::Bytes;
@@ -65,7 +65,7 @@ where
             let begun = match desk.receive(&head, body.as_mut(), &mut read).await {
                 Ok(received) => desk.begin(inner, &layer.make, head, received),
                 Err(refusal) => Begun::Refused(Box::new(Refused {
-                    response: desk.refusal(refusal),
+                    response: desk.refusal(refusal, Some(Head::from(&head))),
                     read,
                     version: head.version,
                     headers: head.headers,
@@ -130,6 +130,8 @@ struct Desk<'a> {
     /// How long the answer may be held back.
     hold: Duration,
     version: Version,
+    /// What stands before the mount in the URLs of the answer.
+    origin: Box<str>,
 }
 
 /// A request that may become an operation.
@@ -147,6 +149,8 @@ enum Refusal {
     Checked(Box<Response<Bytes>>),
     /// It is a repeat of this one.
     Repeat(Arc<Record>),
+    /// It is a poll of this one.
+    Poll(Arc<Record>),
 }
 
 impl From<Problem> for Refusal {
@@ -170,8 +174,10 @@ impl<'a> Desk<'a> {
         let opt_in = OptIn {
             asked: asked.asked,
             wait: asked.wait.map(|_| hold),
+            note: asked.note,
         };
         Self {
+            origin: face.origin(head.into()).into(),
             engine,
             face,
             options: &layer.options,
@@ -220,9 +226,15 @@ impl<'a> Desk<'a> {
         };
         let body = body?;
         let key = match key {
+            Some(key) if self.face.is_named_by_request => {
+                Box::pin(self.refuse_poll(&key)).await?;
+                let fingerprint = None;
+                Some(Box::new(KeyUse { key, fingerprint }))
+            }
             Some(key) => {
-                let fingerprint = fingerprint(head, body.bytes());
-                self.refuse_repeat(engine.store.find_key(&key).await, &fingerprint)?;
+                let fingerprint = Some(fingerprint(head, body.bytes()));
+                let found = engine.store.find_key(&key).await;
+                self.refuse_repeat(found, fingerprint.as_ref())?;
                 Some(Box::new(KeyUse { key, fingerprint }))
             }
             None => None,
@@ -250,7 +262,7 @@ impl<'a> Desk<'a> {
         Some(check(Request::from_parts(head.clone(), body.clone())))
     }
 
-    /// The idempotency key, where keys count.
+    /// The name of the request, where names count.
     fn key(
         &self,
         head: &request::Parts,
@@ -259,11 +271,22 @@ impl<'a> Desk<'a> {
         if owner.is_none() && !self.face.shared_keys {
             return Ok(None);
         }
-        let key: Option<Cow<'_, str>> = match &self.options.key {
-            Some(rule) => rule(Head::from(head)),
-            None => idempotency_key(&head.headers).map_err(|invalid| {
-                Problem::new(ProblemKind::KeyInvalid).detail(invalid.to_string())
-            })?,
+        let head = Head::from(head);
+        let rule = self.options.key.as_ref();
+        let key: Option<Cow<'_, str>> = match rule {
+            Some(rule) if !self.face.is_named_by_request => rule(head),
+            rule => match rule.and_then(|rule| rule(head)) {
+                Some(key) => Some(key),
+                None => self.face.dialect.key(head)?,
+            },
+        };
+        let key = match key {
+            // Not to be met by an idempotency key, in which there can be no such character.
+            Some(key) if self.face.is_named_by_request => Some(Cow::Owned(format!("\0{key}"))),
+            None if self.face.is_named_by_request => {
+                return Err(Problem::new(ProblemKind::KeyInvalid));
+            }
+            key => key,
         };
         Ok(key.map(|key| match owner {
             Some(owner) => UniqueKey::of(owner, &key),
@@ -271,10 +294,37 @@ impl<'a> Desk<'a> {
         }))
     }
 
+    /// A request that names its operation is a poll of it, unless it is gone, or has failed and somebody knows.
+    async fn refuse_poll(&self, key: &UniqueKey) -> Result<(), Refusal> {
+        let store = &self.engine.store;
+        match store.find_key(key).await {
+            Ok(Lookup::Found(record)) => self.refuse_poll_of(record).await,
+            Ok(Lookup::Gone { .. } | Lookup::Unknown) => Ok(()),
+            Err(error) => Err(self.unavailable(&error).into()),
+        }
+    }
+
+    async fn refuse_poll_of(&self, record: Arc<Record>) -> Result<(), Refusal> {
+        let Some(ending) = record
+            .ending()
+            .filter(|it| it.outcome != Outcome::Succeeded)
+        else {
+            return Err(Refusal::Poll(record));
+        };
+        let is_told = ending.answered;
+        let id = record.id;
+        drop(record);
+        match self.engine.store.forget(id).await {
+            Ok(Settled::Done(record)) if !is_told => Err(Refusal::Poll(record)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.unavailable(&error).into()),
+        }
+    }
+
     fn refuse_repeat(
         &self,
         found: Result<Lookup, StoreError>,
-        fingerprint: &Fingerprint,
+        fingerprint: Option<&Fingerprint>,
     ) -> Result<(), Refusal> {
         match found {
             Ok(Lookup::Unknown) => Ok(()),
@@ -284,14 +334,16 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn repeat(&self, record: Arc<Record>, fingerprint: &Fingerprint) -> Refusal {
+    fn repeat(&self, record: Arc<Record>, fingerprint: Option<&Fingerprint>) -> Refusal {
         let same = record
             .submission
             .key
             .as_ref()
-            .is_some_and(|used| used.fingerprint == *fingerprint);
+            .is_some_and(|used| used.fingerprint.as_ref() == fingerprint);
         if !same {
             Problem::new(ProblemKind::KeyReused).into()
+        } else if fingerprint.is_none() {
+            Refusal::Poll(record)
         } else if self.options.strict_keys && !record.phase().is_ended() {
             let problem = Problem::new(ProblemKind::KeyInUse);
             problem.retry_after(self.engine.retry_after()).into()
@@ -343,8 +395,8 @@ impl<'a> Desk<'a> {
             place,
         );
         compact(&mut head);
-        if self.opt_in != OptIn::default() {
-            self.face.dialect.take_out(&mut head.headers);
+        if self.opt_in != OptIn::default() || self.face.is_named_by_request {
+            self.face.dialect.take_out(&mut head);
         }
         let (body, driver) = make.make(body).into_parts();
         let work = Work {
@@ -392,13 +444,17 @@ impl<'a> Desk<'a> {
         };
         match reply.await {
             Ok(Reply::Accepted) => match self.engine.sighting(record) {
-                Some(sighting) => Ok(self.accepted_as(record, Some(&sighting), self.opt_in)),
+                Some(sighting) => Ok(self.accepted_as(record, Some(&sighting), &self.opt_in)),
                 // It has ended meanwhile, or somebody else has ended it.
                 None => match self.engine.store.find(record.id).await {
                     Ok(Lookup::Found(record)) => Ok(self.accepted(&record)),
                     _ => Ok(self.accepted(record)),
                 },
             },
+            // What is asked for again has to be answered now as it will be then, validators and all.
+            Ok(Reply::Response(_)) if self.face.is_named_by_request => {
+                Ok(self.polled_first(record).await)
+            }
             Ok(Reply::Response(captured)) => {
                 let body = ReplyBody::stored(&captured.stored, self.version);
                 let mut response = Response::new(body);
@@ -425,7 +481,7 @@ impl<'a> Desk<'a> {
         mut response: Response<ReplyBody>,
     ) -> Response<ResponseBody<R>> {
         let headers = response.headers_mut();
-        self.face.dialect.applied(self.opt_in, headers);
+        self.face.dialect.applied(&self.opt_in, headers);
         vary_by_prefer(headers);
         if record.submission.key.is_some() {
             // It is kept for repeats, and was delivered as well as by the monitor: it may make room for others.
@@ -437,7 +493,30 @@ impl<'a> Desk<'a> {
     fn stopped<R>(&self, outcome: Outcome) -> Response<ResponseBody<R>> {
         let problem = Problem::of_outcome(outcome);
         let problem = problem.unwrap_or(Problem::new(ProblemKind::Lost));
-        own(self.face.dialect.problem(&problem))
+        own(self.face.dialect.problem(&problem, &self.opt_in))
+    }
+
+    /// The answer to a poll of what has just ended within the wait.
+    async fn polled_first<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
+        match self.engine.store.find(record.id).await {
+            Ok(Lookup::Found(record)) => self.polled(&record, None),
+            Ok(_) => self.refusal(Problem::new(ProblemKind::Expired).into(), None),
+            Err(error) => self.refusal(self.unavailable(&error).into(), None),
+        }
+    }
+
+    /// The answer to a poll. Without its head it had no conditions, or met an operation that came in between: then they
+    /// are left unheeded, as they may be.
+    fn polled<R>(&self, record: &Record, head: Option<Head<'_>>) -> Response<ResponseBody<R>> {
+        let asked = Asked {
+            ask: Ask::Monitor,
+            is_done: false,
+        };
+        let (mut method_only, ()) = Request::new(()).into_parts();
+        method_only.method = record.submission.method.clone();
+        method_only.version = self.version;
+        let head = head.unwrap_or_else(|| Head::from(&method_only));
+        render(self.engine, self.face, record, asked, head).map(ResponseBody::own)
     }
 
     fn record(
@@ -446,12 +525,13 @@ impl<'a> Desk<'a> {
         owner: Option<Owner>,
         key: Option<Box<KeyUse>>,
     ) -> Arc<Record> {
-        let target = target(head).into();
+        let target = Head::from(head).target().into();
         let face = self.face.name.clone();
         let mut submission =
             Submission::new(head.method.clone(), target, face, self.options.keep_for);
         submission.owner = owner;
         submission.key = key;
+        submission.note = self.opt_in.note.clone();
         let now = self.engine.clock.wall();
         let mut record = Record::new(OperationId::random(), submission, now);
         record.report = self.options.report.clone();
@@ -459,42 +539,52 @@ impl<'a> Desk<'a> {
     }
 
     fn accepted<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
-        self.accepted_as(record, self.engine.sighting(record).as_ref(), self.opt_in)
+        self.accepted_as(record, self.engine.sighting(record).as_ref(), &self.opt_in)
     }
 
     fn accepted_as<R>(
         &self,
         record: &Record,
         sighting: Option<&Sighting>,
-        opt_in: OptIn,
+        opt_in: &OptIn,
     ) -> Response<ResponseBody<R>> {
-        let face = self.face;
-        let response = self.engine.view(face, record, sighting, |view| {
-            face.dialect.accepted(view, opt_in)
+        let (engine, face) = (self.engine, self.face);
+        let response = engine.view(face, record, sighting, &self.origin, |view| {
+            face.dialect.accepted(&view, opt_in)
         });
-        response.map(|answer| {
-            ResponseBody::own(match answer {
-                Answer::Bytes(bytes) => ReplyBody::new(bytes),
-                Answer::Stored => ReplyBody::default(),
-            })
-        })
+        let stored = record.ending().and_then(|ending| ending.response.as_ref());
+        let (parts, answer) = response.into_parts();
+        let response = match (answer, stored) {
+            (Answer::Bytes(bytes) | Answer::Instead(bytes), _) => {
+                Response::from_parts(parts, ReplyBody::new(bytes))
+            }
+            (Answer::Stored, Some(stored)) => replay(parts, stored, self.version),
+            (Answer::Around { before, after }, Some(stored)) => {
+                Response::from_parts(parts, ReplyBody::around(before, stored, after))
+            }
+            (Answer::Stored | Answer::Around { .. }, None) => {
+                Response::from_parts(parts, ReplyBody::default())
+            }
+        };
+        response.map(ResponseBody::own)
     }
 
     fn kept<R>(&self, kept: Kept, mine: &Record) -> Response<ResponseBody<R>> {
         let refusal = match (kept, &mine.submission.key) {
-            (Kept::New(()), _) => return self.accepted_as(mine, None, self.opt_in),
-            (Kept::Existing(record), Some(key)) => self.repeat(record, &key.fingerprint),
+            (Kept::New(()), _) => return self.accepted_as(mine, None, &self.opt_in),
+            (Kept::Existing(record), Some(key)) => self.repeat(record, key.fingerprint.as_ref()),
             (Kept::Gone, _) => Problem::new(ProblemKind::Expired).into(),
             (Kept::Failed(error), _) => self.unavailable(&error).into(),
             // Ids are random: nothing that exists has this one.
             (Kept::Existing(_), None) => upload::full(self.engine).into(),
         };
-        self.refusal(refusal)
+        self.refusal(refusal, None)
     }
 
-    fn refusal<R>(&self, refusal: Refusal) -> Response<ResponseBody<R>> {
+    fn refusal<R>(&self, refusal: Refusal, head: Option<Head<'_>>) -> Response<ResponseBody<R>> {
         match refusal {
-            Refusal::Problem(problem) => own(self.face.dialect.problem(&problem)),
+            Refusal::Problem(problem) => own(self.face.dialect.problem(&problem, &self.opt_in)),
+            Refusal::Poll(record) => self.polled(&record, head),
             Refusal::Checked(response) => own(*response),
             Refusal::Repeat(record) => match record.ending() {
                 // The first time it was answered at once: so it is again.
@@ -503,25 +593,26 @@ impl<'a> Desk<'a> {
                     // It is not held back, whatever the client would have waited.
                     let opt_in = OptIn {
                         wait: None,
-                        ..self.opt_in
+                        ..self.opt_in.clone()
                     };
                     let sighting = self.engine.sighting(&record);
-                    self.accepted_as(&record, sighting.as_ref(), opt_in)
+                    self.accepted_as(&record, sighting.as_ref(), &opt_in)
                 }
             },
         }
     }
 
     fn answered_before<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
-        self.engine.view(self.face, record, None, |view| {
-            match (view.replay(), view.response(), view.ending()) {
-                (Some(head), Some(stored), _) => {
-                    self.at_once(record, replay(head, stored, self.version))
+        self.engine
+            .view(self.face, record, None, &self.origin, |view| {
+                match (view.replay(), view.response(), view.ending()) {
+                    (Some(head), Some(stored), _) => {
+                        self.at_once(record, replay(head, stored, self.version))
+                    }
+                    (_, _, Some(ending)) => self.stopped(ending.outcome),
+                    _ => self.stopped(Stop::Lost.outcome()),
                 }
-                (_, _, Some(ending)) => self.stopped(ending.outcome),
-                _ => self.stopped(Stop::Lost.outcome()),
-            }
-        })
+            })
     }
 }
 
@@ -529,22 +620,15 @@ fn own<R>(response: Response<Bytes>) -> Response<ResponseBody<R>> {
     response.map(|bytes| ResponseBody::own(ReplyBody::new(bytes)))
 }
 
-/// The target as the client sent it, before a router took a prefix away.
-fn target(head: &request::Parts) -> &str {
-    #[cfg(feature = "axum")]
-    let uri = head
-        .extensions
-        .get::<axum::extract::OriginalUri>()
-        .map_or(&head.uri, |uri| &uri.0);
-    #[cfg(not(feature = "axum"))]
-    let uri = &head.uri;
-    uri.path_and_query().map_or("", |path| path.as_str())
-}
-
 fn fingerprint(head: &request::Parts, body: &Bytes) -> Fingerprint {
     let kind = head
         .headers
         .get(header::CONTENT_TYPE)
         .map(HeaderValue::as_bytes);
-    Fingerprint::of(&head.method, target(head), kind.unwrap_or_default(), body)
+    Fingerprint::of(
+        &head.method,
+        Head::from(head).target(),
+        kind.unwrap_or_default(),
+        body,
+    )
 }

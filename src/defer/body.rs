@@ -88,6 +88,8 @@ impl<B> fmt::Debug for ResponseBody<B> {
 pub struct ReplyBody {
     data: Bytes,
     trailers: Option<Box<HeaderMap>>,
+    /// What goes before and after the data.
+    around: Option<Box<Around>>,
     /// The length is not told where trailers follow on HTTP/1, which has them only in chunked bodies.
     unsized_: bool,
     read: Option<Read>,
@@ -96,6 +98,11 @@ pub struct ReplyBody {
 /// Bodies are handed to the connection in pieces of so many bytes, so that what a client has stopped to read is not taken
 /// for read.
 const PIECE: usize = 256 << 10;
+
+struct Around {
+    before: Bytes,
+    after: Bytes,
+}
 
 /// Tells the store when the result has been handed to the connection whole.
 struct Read {
@@ -128,7 +135,16 @@ impl ReplyBody {
             data: response.body(),
             trailers,
             unsized_,
-            read: None,
+            ..Self::default()
+        }
+    }
+
+    /// A stored body between two pieces, without its trailers.
+    pub(crate) fn around(before: Bytes, response: &StoredResponse, after: Bytes) -> Self {
+        Self {
+            data: response.body(),
+            around: Some(Box::new(Around { before, after })),
+            ..Self::default()
         }
     }
 
@@ -150,9 +166,17 @@ impl ReplyBody {
     }
 
     fn next_frame(&mut self) -> Option<Frame<Bytes>> {
-        let frame = if !self.data.is_empty() {
+        let frame = if let Some(around) = &mut self.around
+            && !around.before.is_empty()
+        {
+            Some(Frame::data(std::mem::take(&mut around.before)))
+        } else if !self.data.is_empty() {
             let next = self.data.len().min(PIECE);
             Some(Frame::data(self.data.split_to(next)))
+        } else if let Some(around) = self.around.take()
+            && !around.after.is_empty()
+        {
+            Some(Frame::data(around.after))
         } else {
             self.trailers
                 .take()
@@ -196,14 +220,23 @@ impl Body for ReplyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_empty() && self.trailers.is_none()
+        self.data.is_empty()
+            && self.trailers.is_none()
+            && self
+                .around
+                .as_ref()
+                .is_none_or(|around| around.before.is_empty() && around.after.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         if self.unsized_ {
             SizeHint::default()
         } else {
-            SizeHint::with_exact(self.data.len() as u64)
+            let around = self
+                .around
+                .as_ref()
+                .map_or(0, |around| around.before.len() + around.after.len());
+            SizeHint::with_exact((self.data.len() + around) as u64)
         }
     }
 }

@@ -8,13 +8,17 @@ mod body;
 mod compact;
 mod future;
 mod layer;
+mod render;
 mod service;
 mod upload;
 
-pub(crate) use self::{body::replay, layer::Options};
 pub use self::{
     body::{ReplyBody, ResponseBody},
     future::ResponseFuture,
     layer::{ByTrait, DeferLayer, MakeBody, WithFunction},
     service::Defer,
+};
+pub(crate) use self::{
+    layer::Options,
+    render::{Asked, render},
 };

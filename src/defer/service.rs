@@ -78,11 +78,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, admit) = (Head::of(&request), &self.shared.options.admit);
+        let face = &self.shared.operations.face;
         let inner = self.inner.clone();
-        if admit::deferrable(head) && admit.admit(head) {
+        if admit::deferrable(head) && admit.admit(head) && face.admits(head) {
             ResponseFuture::deferred(accept(inner, self.shared.clone(), request))
         } else {
-            ResponseFuture::passed(inner.oneshot(request), admit.reads_prefer())
+            let vary = admit.reads_prefer() || face.dialect.reads_prefer();
+            ResponseFuture::passed(inner.oneshot(request), vary)
         }
     }
 }

@@ -1,5 +1,9 @@
 use super::View;
-use crate::{json, problem::Problem, record::Timestamp};
+use crate::{
+    json,
+    problem::Problem,
+    record::{Report, Timestamp},
+};
 use http::HeaderValue;
 use std::io::Write;
 
@@ -31,20 +35,7 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"attempt\":");
     json::number(out, record.attempt.into());
     if let Some(report) = view.report() {
-        if report.fraction.is_some() || report.message.is_some() {
-            out.extend_from_slice(b",\"progress\":{");
-            if let Some(fraction) = report.fraction {
-                // Writing to a `Vec` can't fail.
-                let _ = write!(out, "\"fraction\":{fraction}");
-            }
-            if let Some(message) = &report.message {
-                let comma = if report.fraction.is_some() { "," } else { "" };
-                out.extend_from_slice(comma.as_bytes());
-                out.extend_from_slice(b"\"message\":");
-                json::string(out, message);
-            }
-            out.push(b'}');
-        }
+        progress(report, out);
         if let Some(metadata) = &report.metadata {
             out.extend_from_slice(b",\"metadata\":");
             out.extend_from_slice(metadata.get().as_bytes());
@@ -90,7 +81,25 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"}}");
 }
 
-fn time(out: &mut Vec<u8>, name: &str, time: Option<Timestamp>) {
+/// Writes what the handler says of how far it is, if it says so.
+pub(super) fn progress(report: &Report, out: &mut Vec<u8>) {
+    if report.fraction.is_some() || report.message.is_some() {
+        out.extend_from_slice(b",\"progress\":{");
+        if let Some(fraction) = report.fraction {
+            // Writing to a `Vec` can't fail.
+            let _ = write!(out, "\"fraction\":{fraction}");
+        }
+        if let Some(message) = &report.message {
+            let comma = if report.fraction.is_some() { "," } else { "" };
+            out.extend_from_slice(comma.as_bytes());
+            out.extend_from_slice(b"\"message\":");
+            json::string(out, message);
+        }
+        out.push(b'}');
+    }
+}
+
+pub(super) fn time(out: &mut Vec<u8>, name: &str, time: Option<Timestamp>) {
     if let Some(time) = time {
         out.extend_from_slice(name.as_bytes());
         out.push(b'"');

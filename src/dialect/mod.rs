@@ -5,18 +5,24 @@
 //!
 //! **Unstable**: the trait will change until a few more dialects have been built upon it.
 
+mod azure;
 mod document;
 mod mount;
 mod rfc;
+mod same_url;
 
+pub(crate) use self::mount::origin;
 pub use self::{
+    azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
     mount::{Links, Mount, Route},
     rfc::{OPERATION_OUTCOME, Rfc},
+    same_url::SameUrl,
 };
 
 use crate::{
-    problem::Problem,
+    header::idempotency_key,
+    problem::{Problem, ProblemKind},
     record::{
         Ending, OperationId, Phase, Record, Report, Revision, Sighting, StoredResponse, Timestamp,
     },
@@ -24,55 +30,132 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{
-    Extensions, HeaderMap, HeaderName, Method, Request, Response, Uri, Version, request, response,
+    Extensions, HeaderMap, HeaderName, Method, Request, Response, Uri, Version, header, request,
+    response,
 };
-use std::{fmt, num::NonZeroU16, time::Duration};
+use std::{any::Any, borrow::Cow, fmt, num::NonZeroU16, sync::Arc, time::Duration};
 
 /// One wire protocol.
+///
+/// Three methods have to be written: which requests are addressed to operations ([`address`](Self::address)), how the
+/// initiating request is answered ([`accepted`](Self::accepted)), and how all others are ([`answer`](Self::answer)). The
+/// rest has defaults that are right for a protocol that lacks the thing.
 ///
 /// # Contract
 ///
 /// Every method is pure: what it gives depends on its arguments alone. It is called while a request is answered, so it
-/// must not block.
-pub trait Dialect: fmt::Debug + Send + Sync + 'static {
+/// must not block. What doesn't depend on arguments ([`needs_absolute_urls`](Self::needs_absolute_urls) and its like) is
+/// asked once, when the engine is built.
+///
+/// The engine does the rest: it looks operations up, keeps strangers out, waits, cancels, forgets, evaluates conditions,
+/// leaves bodies out of answers to HEAD, streams stored ones, and replays fields by the same table for all dialects.
+pub trait Dialect: Any + fmt::Debug + Send + Sync {
     /// What this request asks of operations, if it is addressed to them: by its path, by its verb.
     ///
-    /// Asked by the status service, and by [`Wrapped`](crate::Wrapped) before it defers.
+    /// Asked by the status service, and by [`Wrapped`](crate::Wrapped) before it defers. `None`: it is not addressed to
+    /// them; the status service answers it with [`ProblemKind::Unknown`].
     fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address>;
 
-    /// What the client asks for in this protocol's words. The engine cuts the wait down to what it allows.
-    fn opt_in(&self, head: Head<'_>) -> OptIn;
+    /// The answer to the initiating request, once the operation is stored, and to its repeats by the same
+    /// [key](Self::key), whatever has become of it.
+    ///
+    /// The request has gone to the inner service by then: what the answer needs of its head, [`opt_in`](Self::opt_in)
+    /// notes.
+    fn accepted(&self, view: &View<'_>, opt_in: &OptIn) -> Response<Answer>;
 
-    /// Takes what [`opt_in`](Self::opt_in) reads out of a request before the inner service sees it.
-    fn take_out(&self, headers: &mut HeaderMap);
-
-    /// Marks an answer with what was applied of what the client asked for.
-    fn applied(&self, opt_in: OptIn, headers: &mut HeaderMap);
-
-    /// The answer to the initiating request, once the operation is stored.
-    fn accepted(&self, view: &View<'_>, opt_in: OptIn) -> Response<Answer>;
-
-    /// The answer to whatever else is asked of an operation. For [`Ask::Cancel`] and [`Ask::Forget`] the view is from
-    /// after the deed: one that is still pending could not be forgotten.
+    /// The answer to whatever else is asked of an operation. Where `ask` is a deed ([`Ask::Cancel`] and those after it)
+    /// the view is from after it, and [`View::is_done`] tells whether this request did it.
+    ///
+    /// An [`Answer::Bytes`] with an `ETag` that the request's `If-None-Match` holds becomes a 304 without it. What stands
+    /// for [`Ask::Status`] has the tag [`entity_tag`], by which the engine tells whether there is news to wait for.
     fn answer(&self, view: &View<'_>, ask: Ask, head: Head<'_>) -> Response<Answer>;
 
-    /// The answer to [`Address::List`].
-    fn listed(
-        &self,
-        page: &[View<'_>],
-        list: &ListAsk,
-        next: Option<Cursor>,
-        route: Route<'_>,
-    ) -> Response<Bytes>;
+    /// Whether a request may be deferred, beside what the layer says: by its method, or by what it asks for. Others
+    /// pass. Default: all may.
+    fn admits(&self, head: Head<'_>) -> bool {
+        let _ = head;
+        true
+    }
 
-    /// A failure, in this protocol's form.
-    fn problem(&self, problem: &Problem) -> Response<Bytes> {
+    /// Whether [`admits`](Self::admits) goes by `Prefer`, so that caches have to be told, by `Vary`. Default: no.
+    fn reads_prefer(&self) -> bool {
+        false
+    }
+
+    /// What the client asks for in this protocol's words. The engine cuts the wait down to what it allows. Default:
+    /// nothing.
+    fn opt_in(&self, head: Head<'_>) -> OptIn {
+        let _ = head;
+        OptIn::default()
+    }
+
+    /// Takes what [`opt_in`](Self::opt_in) reads out of a request before the inner service sees it, lest a layer further
+    /// in defer it again. Not asked where that read nothing, unless the request [names](Self::is_named_by_request) its
+    /// operation: then what is meant for the monitor is taken out too. Default: takes nothing out.
+    fn take_out(&self, head: &mut request::Parts) {
+        let _ = head;
+    }
+
+    /// Marks an answer with what was applied of what the client asked for. Default: does not.
+    fn applied(&self, opt_in: &OptIn, headers: &mut HeaderMap) {
+        let _ = (opt_in, headers);
+    }
+
+    /// The name that a request gives to what it asks for, by which its repeats meet the one operation. A
+    /// [rule](crate::DeferLayer::key) of the layer goes first. Default: the field `Idempotency-Key`.
+    ///
+    /// # Errors
+    ///
+    /// The problem that the request is refused with when there is a name that can't be one.
+    fn key<'a>(&self, head: Head<'a>) -> Result<Option<Cow<'a, str>>, Problem> {
+        let key = idempotency_key(head.headers);
+        key.map_err(|invalid| Problem::new(ProblemKind::KeyInvalid).detail(invalid.to_string()))
+    }
+
+    /// Whether an operation is named by its initiating request, so that a repeat of that is a poll. Default: no.
+    ///
+    /// If so: [`key`](Self::key) has to name every request that [`admits`](Self::admits) lets through (the engine refuses
+    /// others with [`ProblemKind::KeyInvalid`]); a repeat is compared by nothing but that name, and gets the
+    /// [`answer`](Self::answer) to [`Ask::Monitor`] instead of [`accepted`](Self::accepted); the name is free again once the
+    /// operation is gone. One that has failed or was cancelled tells one repeat so, and is forgotten with that. Names
+    /// count for an owner, so there must be an owner rule, or [shared keys](crate::Builder::shared_keys); with a rule a
+    /// request of nobody passes.
+    fn is_named_by_request(&self) -> bool {
+        false
+    }
+
+    /// The answer to [`Address::List`]. Default: [`ProblemKind::Unknown`].
+    fn listed(&self, listing: &Listing<'_>, head: Head<'_>) -> Response<Bytes> {
+        let _ = (listing, head);
+        self.problem(&Problem::new(ProblemKind::Unknown), &OptIn::default())
+    }
+
+    /// A failure, in this protocol's form: of a poll, of a refused request, or of an operation that ended without a
+    /// response within its wait. `opt_in` is what [`opt_in`](Self::opt_in) said of the request. Default: problem
+    /// details ([`Problem::to_response`]).
+    fn problem(&self, problem: &Problem, opt_in: &OptIn) -> Response<Bytes> {
+        let _ = opt_in;
         problem.to_response()
     }
 
-    /// Response fields that a browser must be allowed to read
-    /// (`Access-Control-Expose-Headers`).
-    fn header_names(&self) -> &'static [HeaderName];
+    /// Response fields that a browser must be allowed to read (`Access-Control-Expose-Headers`). Default: `Location` and
+    /// `Retry-After`.
+    fn header_names(&self) -> &'static [HeaderName] {
+        static NAMES: [HeaderName; 2] = [header::LOCATION, header::RETRY_AFTER];
+        &NAMES
+    }
+
+    /// Whether its clients understand absolute URLs only. Where no [base URL](crate::Builder::base_url) is set they then
+    /// get the host that their request names: by its target, or by `Host`. Default: no.
+    fn needs_absolute_urls(&self) -> bool {
+        false
+    }
+
+    /// Whether its answers depend on how often an operation was polled. Then the engine counts, and
+    /// [`View::polls`] tells. Default: no.
+    fn counts_polls(&self) -> bool {
+        false
+    }
 }
 
 /// Head of a request, borrowed: admission, owner rules, keys and dialects read it without taking the request apart.
@@ -102,6 +185,19 @@ impl<'a> Head<'a> {
             headers: request.headers(),
             extensions: request.extensions(),
         }
+    }
+
+    /// The target as the client sent it, before a router took a prefix away: path and query.
+    #[must_use]
+    pub fn target(self) -> &'a str {
+        #[cfg(feature = "axum")]
+        let uri = self
+            .extensions
+            .get::<axum::extract::OriginalUri>()
+            .map_or(self.uri, |uri| &uri.0);
+        #[cfg(not(feature = "axum"))]
+        let uri = self.uri;
+        uri.path_and_query().map_or("", |path| path.as_str())
     }
 }
 
@@ -141,10 +237,17 @@ pub enum Ask {
     Status,
     /// Its result.
     Result,
+    /// Its result, once, as [`Monitor`](Self::Monitor) has it: whoever gets it is the only one, and it is forgotten with
+    /// that. HEAD takes nothing.
+    Take,
     /// To end it.
     Cancel,
-    /// To let go of it.
+    /// To let go of it once it has ended. What is pending stands.
     Forget,
+    /// To end it, if it has not ended, and to let go of it.
+    CancelAndForget,
+    /// To let go of it, be it pending. Work under way goes on in this process; what comes of it is dropped.
+    Abandon,
 }
 
 impl Ask {
@@ -153,16 +256,28 @@ impl Ask {
     pub const fn is_read(self) -> bool {
         matches!(self, Self::Monitor | Self::Status | Self::Result)
     }
+
+    /// Whether its answer may be held back in the hope that the operation ends, or changes.
+    #[must_use]
+    pub const fn may_wait(self) -> bool {
+        matches!(
+            self,
+            Self::Monitor | Self::Status | Self::Result | Self::Take
+        )
+    }
 }
 
 /// What the client asks for beyond the work itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OptIn {
     /// To be answered before the work is done.
     pub asked: bool,
     /// To hold the answer back so long in the hope that the operation ends.
     pub wait: Option<Duration>,
+    /// What else the dialect wants to know of the head when it answers: a version, a name. That of the initiating request
+    /// is [kept](crate::record::Submission::note) with the operation.
+    pub note: Option<Arc<str>>,
 }
 
 /// Which part of the list is asked for.
@@ -171,10 +286,87 @@ pub struct OptIn {
 pub struct ListAsk {
     /// Only those that stand so.
     pub states: Option<StateSet>,
+    /// Only those accepted at this moment or later.
+    pub created_since: Option<Timestamp>,
+    /// Only those accepted at this moment or earlier.
+    pub created_until: Option<Timestamp>,
+    /// Only those accepted under the mount of the list. Default: of all mounts of the engine.
+    pub here: bool,
     /// Where to go on.
     pub after: Option<Cursor>,
     /// At most as many.
     pub limit: NonZeroU16,
+}
+
+impl Default for ListAsk {
+    /// The newest twenty.
+    fn default() -> Self {
+        Self {
+            states: None,
+            created_since: None,
+            created_until: None,
+            here: false,
+            after: None,
+            limit: const { NonZeroU16::new(20).unwrap() },
+        }
+    }
+}
+
+/// A page of a list, as a dialect sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing<'a> {
+    views: &'a [View<'a>],
+    ask: &'a ListAsk,
+    next: Option<Cursor>,
+    mount: &'a Mount,
+    origin: &'a str,
+}
+
+impl<'a> Listing<'a> {
+    /// `next` is where the next page begins, if there is more.
+    #[must_use]
+    pub fn new(
+        views: &'a [View<'a>],
+        ask: &'a ListAsk,
+        next: Option<Cursor>,
+        mount: &'a Mount,
+    ) -> Self {
+        Self {
+            views,
+            ask,
+            next,
+            mount,
+            origin: "",
+        }
+    }
+
+    pub(crate) fn origin(self, origin: &'a str) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// The operations.
+    #[must_use]
+    pub fn views(&self) -> &'a [View<'a>] {
+        self.views
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn ask(&self) -> &'a ListAsk {
+        self.ask
+    }
+
+    /// Where the next page begins, if there is more: for [`ListAsk::after`].
+    #[must_use]
+    pub fn next(&self) -> Option<Cursor> {
+        self.next
+    }
+
+    /// The URL of the mount.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}{}", self.origin, self.mount.url())
+    }
 }
 
 /// What goes into an answer's body.
@@ -183,8 +375,38 @@ pub struct ListAsk {
 pub enum Answer {
     /// These bytes.
     Bytes(Bytes),
+    /// These bytes, which are all that this protocol tells of the result at this address: it counts as delivered with
+    /// them, and may be let go to make room.
+    Instead(Bytes),
     /// The body and trailers of the stored response; its head is to come from [`View::replay`].
     Stored,
+    /// The body of the stored response between two pieces, for protocols that put results into documents: see
+    /// [`View::embeds_json`]. It is sent as it is stored, never parsed; its trailers are left out.
+    Around {
+        /// What goes before it.
+        before: Bytes,
+        /// What goes after it.
+        after: Bytes,
+    },
+}
+
+/// How often an operation was polled, as far as this process knows. Bounded: of operations that many others were polled
+/// after, it forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Polls {
+    /// Polls before this one.
+    pub before: u32,
+    /// Time since the last of them.
+    pub since_last: Option<Duration>,
+}
+
+impl Polls {
+    /// `before` polls, the last of them so long ago.
+    #[must_use]
+    pub const fn new(before: u32, since_last: Option<Duration>) -> Self {
+        Self { before, since_last }
+    }
 }
 
 /// One operation as a dialect sees it.
@@ -194,6 +416,8 @@ pub struct View<'a> {
     sighting: Option<&'a Sighting>,
     links: Links<'a>,
     retry_after: u32,
+    polls: Option<Polls>,
+    is_done: bool,
 }
 
 impl<'a> View<'a> {
@@ -212,7 +436,40 @@ impl<'a> View<'a> {
             sighting: news,
             links,
             retry_after,
+            polls: None,
+            is_done: false,
         }
+    }
+
+    /// With how often the operation was polled.
+    #[must_use]
+    pub fn with_polls(self, polls: Option<Polls>) -> Self {
+        Self { polls, ..self }
+    }
+
+    /// With whether what the request asks for was done.
+    #[must_use]
+    pub fn with_done(self, is_done: bool) -> Self {
+        Self { is_done, ..self }
+    }
+
+    /// How often it was polled: for dialects that [ask for it](Dialect::counts_polls), in answers to polls.
+    #[must_use]
+    pub fn polls(&self) -> Option<Polls> {
+        self.polls
+    }
+
+    /// Whether the deed that is asked for was done by this very request. If not the operation had ended before, or it was
+    /// pending and [stands](Ask::Forget).
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// What [`Dialect::opt_in`] noted of the initiating request. Another dialect may have accepted it.
+    #[must_use]
+    pub fn note(&self) -> Option<&'a str> {
+        self.record.submission.note.as_deref()
     }
 
     /// Its name.
@@ -310,4 +567,43 @@ impl<'a> View<'a> {
         }
         Some(head)
     }
+
+    /// Whether the body of the stored response can stand in a JSON document: it has one, which its `Content-Type` tells to be
+    /// JSON, and which has no `Content-Encoding`. What the inner service sends under that name is not looked at.
+    ///
+    /// Where it can't, a dialect that embeds results tells where the result is instead.
+    #[must_use]
+    pub fn embeds_json(&self) -> bool {
+        self.response().is_some_and(|response| {
+            response.body_len() > 0
+                && response
+                    .fields()
+                    .any(|(name, value)| name == header::CONTENT_TYPE && is_json(value.as_bytes()))
+                && !response
+                    .fields()
+                    .any(|(name, _)| name == header::CONTENT_ENCODING)
+        })
+    }
+
+    /// The body of the stored response where that [is JSON](Self::embeds_json) of at most
+    /// [`SMALL`](Self::SMALL) bytes, for dialects that have to look into it: an error's code, say.
+    #[must_use]
+    pub fn small_json(&self) -> Option<Bytes> {
+        let response = self.response()?;
+        (response.body_len() <= Self::SMALL && self.embeds_json()).then(|| response.body())
+    }
+
+    /// Bytes of a body that a dialect may look into. Stores keep bodies as small as that in their records.
+    pub const SMALL: usize = 4 << 10;
+}
+
+/// Whether a media type is JSON's, or by its suffix built upon it (RFC 6839, section 3.1).
+fn is_json(media_type: &[u8]) -> bool {
+    let essence = media_type
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii()
+        .to_ascii_lowercase();
+    essence == b"application/json" || essence == b"text/json" || essence.ends_with(b"+json")
 }

@@ -1,5 +1,6 @@
+use super::Head;
 use crate::record::{ID_LEN, OperationId};
-use http::Uri;
+use http::{HeaderValue, Uri, header};
 use std::fmt;
 
 /// Where a dialect is served: a path prefix, and the base URL before it where clients are told absolute URLs.
@@ -29,6 +30,17 @@ impl Mount {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.url[self.path_at..]
+    }
+
+    /// Whether there is a base URL.
+    #[must_use]
+    pub fn is_absolute(&self) -> bool {
+        self.path_at > 0
+    }
+
+    /// The base URL, or nothing.
+    pub(crate) fn base(&self) -> &str {
+        &self.url[..self.path_at]
     }
 
     /// The prefix of every URL given to clients: the path, behind the base URL if there is one.
@@ -117,10 +129,50 @@ impl<'a> Route<'a> {
     }
 }
 
+/// Scheme and host of a request, for a mount without base URL under a dialect that needs absolute ones. Empty if the
+/// request tells no host that can be one.
+///
+/// The answer goes back to the sender of the request, and no cache keeps it: a host that is not ours misleads nobody else.
+pub(crate) fn origin(head: Head<'_>) -> String {
+    let host = match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => head
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default(),
+    };
+    if is_host(host) {
+        format!("{}://{host}", head.uri.scheme_str().unwrap_or("http"))
+    } else {
+        String::new()
+    }
+}
+
+/// Whether it is a name or an IP address, and perhaps a port: less than RFC 3986 allows, and all there is.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => {
+            let is_address = address.parse::<std::net::Ipv6Addr>().is_ok();
+            (
+                is_address,
+                port.strip_prefix(':').or(port.is_empty().then_some("")),
+            )
+        }
+        None => {
+            let (name, port) = text.split_once(':').unwrap_or((text, ""));
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            (!name.is_empty() && name.bytes().all(is_name), Some(port))
+        }
+    };
+    host && port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// The addresses of one operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Links<'a> {
     mount: &'a Mount,
+    origin: &'a str,
     /// Written four times for a status document, so encoded once.
     id: [u8; ID_LEN],
 }
@@ -131,7 +183,15 @@ impl<'a> Links<'a> {
     pub fn new(mount: &'a Mount, id: OperationId) -> Self {
         let mut text = [0; ID_LEN];
         id.encode(&mut text);
-        Self { mount, id: text }
+        Self {
+            mount,
+            origin: "",
+            id: text,
+        }
+    }
+
+    pub(crate) fn origin(self, origin: &'a str) -> Self {
+        Self { origin, ..self }
     }
 
     /// The operation's name.
@@ -147,9 +207,16 @@ impl<'a> Links<'a> {
 
     /// Appends the URL of the operation's monitor and `suffix`, such as `/result`.
     pub fn write(self, out: &mut Vec<u8>, suffix: &str) {
-        let url = self.mount.url();
-        out.reserve(url.len() + 1 + ID_LEN + suffix.len());
+        self.write_below(out, "", suffix);
+    }
+
+    /// Appends the URL of the mount, `path` such as `/results`, the operation's name, and `suffix`.
+    pub fn write_below(self, out: &mut Vec<u8>, path: &str, suffix: &str) {
+        let (origin, url) = (self.origin, self.mount.url());
+        out.reserve(origin.len() + url.len() + path.len() + 1 + ID_LEN + suffix.len());
+        out.extend_from_slice(origin.as_bytes());
         out.extend_from_slice(url.as_bytes());
+        out.extend_from_slice(path.as_bytes());
         out.push(b'/');
         out.extend_from_slice(&self.id);
         out.extend_from_slice(suffix.as_bytes());
@@ -157,11 +224,32 @@ impl<'a> Links<'a> {
 
     /// The URL of the operation's monitor and `suffix`, such as `/result`, as the value of a field.
     #[must_use]
-    pub fn header(self, suffix: &str) -> http::HeaderValue {
+    pub fn header(self, suffix: &str) -> HeaderValue {
+        self.header_below("", suffix)
+    }
+
+    /// The URL that [`write_below`](Self::write_below) writes, as the value of a field.
+    ///
+    /// # Panics
+    ///
+    /// If `path` or `suffix` has characters that no field value has.
+    #[must_use]
+    pub fn header_below(self, path: &str, suffix: &str) -> HeaderValue {
         let mut url = Vec::new();
-        self.write(&mut url, suffix);
-        http::HeaderValue::from_maybe_shared(bytes::Bytes::from(url))
+        self.write_below(&mut url, path, suffix);
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(url))
             .expect("mounts are checked to be visible ASCII")
+    }
+
+    /// A reference to another resource of the application, such as what a handler has
+    /// [told](crate::OperationHandle::resource), made as absolute as the operation's own URLs are.
+    #[must_use]
+    pub fn resolve(self, reference: &str) -> String {
+        if reference.starts_with('/') && !reference.starts_with("//") {
+            format!("{}{}{reference}", self.origin, self.mount.base())
+        } else {
+            reference.to_owned()
+        }
     }
 }
 
@@ -207,6 +295,43 @@ mod tests {
             let error = Mount::new("/ops", Some(base));
             assert_eq!(error.map_err(|error| error.0), Err("base_url"), "{base}");
         }
+    }
+
+    #[test]
+    fn what_is_no_host_names_none() {
+        for (host, named) in [
+            ("example.com", true),
+            ("example.com:8080", true),
+            ("127.0.0.1:1", true),
+            ("[::1]:80", true),
+            ("[::1]", true),
+            ("", false),
+            (":80", false),
+            ("a b", false),
+            ("a\"b", false),
+            ("a/b", false),
+            ("user@example.com", false),
+            ("a:b", false),
+            ("[x]", false),
+            ("[::1]80", false),
+            ("a:1:2", false),
+        ] {
+            let request = http::Request::builder().header("host", host).body(());
+            let origin = origin(Head::of(&request.unwrap()));
+            let wanted = if named {
+                format!("http://{host}")
+            } else {
+                String::new()
+            };
+            assert_eq!(origin, wanted);
+        }
+        let request = http::Request::builder()
+            .uri("https://example.com/x")
+            .header("host", "other");
+        assert_eq!(
+            origin(Head::of(&request.body(()).unwrap())),
+            "https://example.com"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, ListAsk, OptIn, Route, STATUS_DOCUMENT, View, entity_tag,
-    status_document,
+    Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, STATUS_DOCUMENT, View,
+    entity_tag, status_document,
 };
 use crate::{
     header::{PREFERENCE_APPLIED, Prefer, applied, remove_preferences, retry_after},
@@ -10,7 +10,7 @@ use crate::{
     store::{Cursor, StateSet},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request};
 use std::{num::NonZeroU16, sync::LazyLock};
 
 /// On answers that show how an operation ended, and on nothing else: `succeeded`, `failed` or `cancelled`. It tells a
@@ -114,14 +114,15 @@ impl Dialect for Rfc {
         OptIn {
             asked: respond_async,
             wait,
+            note: None,
         }
     }
 
-    fn take_out(&self, headers: &mut HeaderMap) {
-        remove_preferences(headers, &["respond-async", "wait"]);
+    fn take_out(&self, head: &mut request::Parts) {
+        remove_preferences(&mut head.headers, &["respond-async", "wait"]);
     }
 
-    fn applied(&self, opt_in: OptIn, headers: &mut HeaderMap) {
+    fn applied(&self, opt_in: &OptIn, headers: &mut HeaderMap) {
         let prefer = Prefer {
             respond_async: opt_in.asked,
             wait: opt_in.wait,
@@ -132,7 +133,7 @@ impl Dialect for Rfc {
         }
     }
 
-    fn accepted(&self, view: &View<'_>, opt_in: OptIn) -> Response<Answer> {
+    fn accepted(&self, view: &View<'_>, opt_in: &OptIn) -> Response<Answer> {
         let mut response = pending(view, StatusCode::ACCEPTED);
         self.applied(opt_in, response.headers_mut());
         response
@@ -140,7 +141,7 @@ impl Dialect for Rfc {
 
     fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
         match (ask, view.phase()) {
-            (Ask::Monitor, Phase::Accepted | Phase::Running) => match self.style {
+            (Ask::Monitor | Ask::Take, Phase::Accepted | Phase::Running) => match self.style {
                 Style::Replay | Style::SeeOther => pending(view, StatusCode::ACCEPTED),
                 Style::SeeOtherFromOk => {
                     let mut response = pending(view, StatusCode::OK);
@@ -150,7 +151,7 @@ impl Dialect for Rfc {
                     response
                 }
             },
-            (Ask::Monitor, Phase::Ended(_)) => match self.style {
+            (Ask::Monitor | Ask::Take, Phase::Ended(_)) => match self.style {
                 Style::SeeOther | Style::SeeOtherFromOk if view.response().is_some() => {
                     see_other(view)
                 }
@@ -176,7 +177,7 @@ impl Dialect for Rfc {
                 response
             }
             (Ask::Cancel, _) => document(view),
-            (Ask::Forget, Phase::Ended(_)) => {
+            (Ask::CancelAndForget | Ask::Abandon, _) | (Ask::Forget, Phase::Ended(_)) => {
                 let mut response = Response::new(Answer::Bytes(Bytes::new()));
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 response
@@ -188,15 +189,9 @@ impl Dialect for Rfc {
         }
     }
 
-    fn listed(
-        &self,
-        page: &[View<'_>],
-        list: &ListAsk,
-        next: Option<Cursor>,
-        route: Route<'_>,
-    ) -> Response<Bytes> {
+    fn listed(&self, listing: &Listing<'_>, _: Head<'_>) -> Response<Bytes> {
         let mut body = b"{\"operations\":[".to_vec();
-        for (at, view) in page.iter().enumerate() {
+        for (at, view) in listing.views().iter().enumerate() {
             if at > 0 {
                 body.push(b',');
             }
@@ -204,10 +199,11 @@ impl Dialect for Rfc {
         }
         body.push(b']');
         let mut response = Response::new(());
-        if let Some(Cursor(after)) = next {
+        if let Some(Cursor(after)) = listing.next() {
+            let list = listing.ask();
             let url = format!(
                 "{}?after={after}&limit={}{}",
-                route.mount().url(),
+                listing.url(),
                 list.limit,
                 states(list)
             );
@@ -346,11 +342,7 @@ fn states(list: &ListAsk) -> String {
 
 /// Reads `limit`, `after` and `status`; other parameters are tolerated, as clients add their own.
 fn list(query: &str) -> Address {
-    let mut ask = ListAsk {
-        states: None,
-        after: None,
-        limit: const { NonZeroU16::new(20).unwrap() },
-    };
+    let mut ask = ListAsk::default();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let valid = match name {

@@ -1,5 +1,6 @@
 use super::{
-    Engine, Face, Limits, Operations, hub::Hub, live::Registry, places::Places, sweeper::Sweeper,
+    Engine, Face, Limits, Operations, hub::Hub, live::Registry, places::Places, polls::Polls,
+    sweeper::Sweeper,
 };
 use crate::{
     dialect::{Dialect, Head, Mount, Rfc},
@@ -59,7 +60,9 @@ impl Builder {
     }
 
     /// What stands before the mount in URLs given to clients: `https://example.com` or `https://example.com/api`.
-    /// Default: nothing, so that URLs are path-absolute. Neither `Host` nor forwarded fields are ever used for it.
+    /// Default: nothing, so that URLs are path-absolute; a dialect whose clients need absolute ones then takes `http`, or
+    /// the scheme of the request's target, and the host that the request names. Forwarded fields are never used for it:
+    /// behind a proxy that ends TLS, set it.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
         self
@@ -159,7 +162,12 @@ impl Builder {
                 .tombstone_for(limits.tombstone_for);
             Arc::new(MemoryStore::new(bounds, clock.clone()))
         });
-        let face = Arc::new(Face::new(mount, self.dialect, self.owner, self.shared_keys));
+        let face = Arc::new(Face::new(
+            mount,
+            self.dialect,
+            self.owner,
+            self.shared_keys,
+        )?);
         let engine = Arc::new(Engine {
             store,
             clock,
@@ -172,6 +180,7 @@ impl Builder {
             hub: Hub::default(),
             sweeper: Sweeper::default(),
             places: Places::default(),
+            polls: Polls::default(),
             draining: AtomicBool::new(false),
             interrupted: AtomicU64::new(0),
             idle: Notify::new(),

@@ -6,6 +6,7 @@ mod hub;
 mod limits;
 mod live;
 mod places;
+mod polls;
 mod sweeper;
 
 pub use self::{
@@ -25,10 +26,11 @@ use self::{
     hub::Hub,
     live::Registry,
     places::Places,
+    polls::Polls,
 };
 use crate::{
     defer::DeferLayer,
-    dialect::{Dialect, Head, Links, Mount, View},
+    dialect::{self, Dialect, Head, Links, Mount},
     record::{Capture, Ending, OperationId, Owner, Phase, Record, Revision, Sighting, Stop},
     runner::capture,
     status::{StatusService, Wrapped},
@@ -41,6 +43,7 @@ use bytes::Bytes;
 use http::{HeaderName, Response, response};
 use http_body::Body;
 use std::{
+    any::Any,
     error::Error,
     fmt,
     num::NonZeroU16,
@@ -84,6 +87,7 @@ pub(crate) struct Engine {
     pub(crate) hub: Hub,
     pub(crate) sweeper: Sweeper,
     places: Places,
+    pub(crate) polls: Polls,
     turns: Semaphore,
     draining: AtomicBool,
     /// Operations that were ended as interrupted.
@@ -99,6 +103,9 @@ pub(crate) struct Face {
     pub(crate) dialect: Arc<dyn Dialect>,
     pub(crate) owner: Option<OwnerRule>,
     pub(crate) shared_keys: bool,
+    needs_origin: bool,
+    pub(crate) is_named_by_request: bool,
+    pub(crate) counts_polls: bool,
 }
 
 impl Face {
@@ -107,14 +114,52 @@ impl Face {
         dialect: Arc<dyn Dialect>,
         owner: Option<OwnerRule>,
         shared_keys: bool,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, BuildError> {
+        let is_named_by_request = dialect.is_named_by_request();
+        if is_named_by_request && owner.is_none() && !shared_keys {
+            return Err(BuildError {
+                option: "dialect",
+                message: "names operations by their requests: it needs an `owner` rule to tell whose, or `shared_keys`"
+                    .into(),
+            });
+        }
+        Ok(Self {
             name: mount.path().into(),
+            needs_origin: dialect.needs_absolute_urls() && !mount.is_absolute(),
+            is_named_by_request,
+            counts_polls: dialect.counts_polls(),
             mount,
             dialect,
             owner,
             shared_keys,
+        })
+    }
+
+    /// Whether its dialect lets the request be deferred. Where requests name their operations, nobody's have no name.
+    pub(crate) fn admits(&self, head: Head<'_>) -> bool {
+        self.dialect.admits(head)
+            && (!self.is_named_by_request || self.shared_keys || self.principal(head).is_some())
+    }
+
+    /// What stands before the mount in URLs that answer this request. Mostly nothing.
+    pub(crate) fn origin(&self, head: Head<'_>) -> String {
+        if self.needs_origin {
+            dialect::origin(head)
+        } else {
+            String::new()
         }
+    }
+
+    pub(crate) fn links<'a>(&'a self, id: OperationId, origin: &'a str) -> Links<'a> {
+        Links::new(&self.mount, id).origin(origin)
+    }
+
+    fn speaks_as(&self, other: &Self) -> bool {
+        let kind = |face: &Self| {
+            let dialect: &dyn Any = &*face.dialect;
+            dialect.type_id()
+        };
+        kind(self) == kind(other)
     }
 
     /// Whose the request is.
@@ -187,21 +232,7 @@ impl Engine {
         Some(self.live.get(record.id)?.sighting())
     }
 
-    /// Calls `render` with the view of a record. Its links are those of the face that accepted it.
-    pub(crate) fn view<T>(
-        &self,
-        face: &Face,
-        record: &Record,
-        sighting: Option<&Sighting>,
-        render: impl FnOnce(&View<'_>) -> T,
-    ) -> T {
-        let accepted_by = self.face_of(face, record);
-        let mount = accepted_by.as_ref().map_or(&face.mount, |face| &face.mount);
-        let links = Links::new(mount, record.id);
-        render(&View::new(record, sighting, links, self.retry_after()))
-    }
-
-    /// The face that accepted a record, if it is another than `face` and mounted here.
+    /// The face that accepted a record, if it is another than `face`, mounted here, and of the same dialect.
     pub(crate) fn face_of(&self, face: &Face, record: &Record) -> Option<Arc<Face>> {
         if Arc::ptr_eq(&face.name, &record.submission.face) || face.name == record.submission.face {
             return None;
@@ -209,7 +240,7 @@ impl Engine {
         let faces = self.faces.lock().unwrap_or_else(PoisonError::into_inner);
         faces
             .iter()
-            .find(|other| other.name == record.submission.face)
+            .find(|other| other.name == record.submission.face && other.speaks_as(face))
             .cloned()
     }
 
@@ -219,11 +250,21 @@ impl Engine {
         id: OperationId,
         ending: Ending,
     ) -> Result<Settled, StoreError> {
+        self.end_and(id, ending, Self::tell).await
+    }
+
+    /// Ends an operation from outside, and does `then` with what came of it, whoever goes away meanwhile.
+    async fn end_and(
+        self: &Arc<Self>,
+        id: OperationId,
+        ending: Ending,
+        then: fn(&Arc<Self>, &Settled),
+    ) -> Result<Settled, StoreError> {
         let at_once = self.complete(id, &ending).now().ok();
         if let Some(settled) = at_once
             && !is_uncertain(&settled)
         {
-            return settled.inspect(|settled| self.tell(settled));
+            return settled.inspect(|settled| then(self, settled));
         }
         // In a task of its own: whoever asked for it may go away between the write and what follows from it.
         let engine = self.clone();
@@ -238,7 +279,7 @@ impl Engine {
                 let again = engine.complete(id, &ending).await;
                 settled = again.map(|settled| settled.after_uncertain(ours));
             }
-            settled.inspect(|settled| engine.tell(settled))
+            settled.inspect(|settled| then(&engine, settled))
         });
         told.await
             .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
@@ -248,6 +289,13 @@ impl Engine {
         // What the handler has said must not be lost with its end.
         let last_words = self.live.get(id).map(|live| live.sighting());
         self.store.complete(id, ending.clone(), last_words)
+    }
+
+    /// An operation was ended from outside, and the task that runs it is not to know.
+    fn ended_unheard(self: &Arc<Self>, settled: &Settled) {
+        if let Settled::Done(record) = settled {
+            self.ended(record);
+        }
     }
 
     /// Has what goes on here know of an end, be it one that nobody here was told of when it came.
@@ -287,13 +335,13 @@ impl Operations {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when the mount can't be, or is taken.
+    /// [`BuildError`] when the mount can't be, or is taken, or when the dialect lacks what it needs.
     pub fn also(&self, mount: &str, dialect: impl Dialect) -> Result<Self, BuildError> {
         let base = self.face.mount.url().strip_suffix(self.face.mount.path());
         let mount =
             Mount::new(mount, base.filter(|base| !base.is_empty())).map_err(BuildError::from)?;
         let (owner, shared_keys) = (self.face.owner.clone(), self.face.shared_keys);
-        let face = Arc::new(Face::new(mount, Arc::new(dialect), owner, shared_keys));
+        let face = Arc::new(Face::new(mount, Arc::new(dialect), owner, shared_keys)?);
         let mut faces = self
             .engine
             .faces
@@ -482,6 +530,48 @@ impl Operations {
             self.engine.hub.ended(id);
         }
         Ok(settled)
+    }
+
+    /// [Cancels](Self::cancel) an operation, if it has not ended, and [lets go](Self::forget) of it. Two steps: another
+    /// may see it cancelled in between.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its end, it has done nothing, or cancelled the operation, or both.
+    pub async fn cancel_and_forget(&self, id: OperationId) -> Result<Settled, StoreError> {
+        let settled = self.cancel(id).await?;
+        self.forget_ended(id, settled).await
+    }
+
+    /// Lets go of an operation, be it pending. Its handler, if it runs in this process, is not stopped, and what it
+    /// answers is dropped; in another process it may be stopped.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its end, it has done nothing, or ended the operation as cancelled, or let go of it.
+    pub async fn abandon(&self, id: OperationId) -> Result<Settled, StoreError> {
+        let ending = Ending::without_response(Stop::Cancelled, self.engine.clock.wall());
+        let settled = self
+            .engine
+            .end_and(id, ending, Engine::ended_unheard)
+            .await?;
+        self.forget_ended(id, settled).await
+    }
+
+    /// Lets go of what has just been ended, or had ended before.
+    async fn forget_ended(&self, id: OperationId, ended: Settled) -> Result<Settled, StoreError> {
+        let (Settled::Done(_) | Settled::Stands(_)) = &ended else {
+            return Ok(Settled::Unknown);
+        };
+        self.forget(id).await
     }
 
     /// Operations, newest first, a page at a time: everybody's, unless the query names an owner.

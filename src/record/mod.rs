@@ -154,6 +154,8 @@ pub struct Submission {
     pub owner: Option<Owner>,
     /// The idempotency key it was sent with.
     pub key: Option<Box<KeyUse>>,
+    /// What the dialect that accepted it noted of the initiating request: see [`OptIn::note`](crate::dialect::OptIn::note).
+    pub note: Option<Arc<str>>,
     /// How long it is kept after its end.
     pub keep_for: Duration,
 }
@@ -168,6 +170,7 @@ impl Submission {
             face,
             owner: None,
             key: None,
+            note: None,
             keep_for,
         }
     }
@@ -178,8 +181,8 @@ impl Submission {
 pub struct KeyUse {
     /// Unique among the operations of a store, tombstones included.
     pub key: UniqueKey,
-    /// The request that it was first used for.
-    pub fingerprint: Fingerprint,
+    /// The request that it was first used for. None: the key names the request itself, and no tombstone keeps it.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// What the handler says about an operation while it runs, through its [`OperationHandle`](crate::OperationHandle).

@@ -1,6 +1,6 @@
 use crate::{
-    defer::{ReplyBody, replay},
-    dialect::{Address, Answer, Ask, Head, Links, ListAsk, OptIn, Route, View, entity_tag},
+    defer::{Asked, ReplyBody, render},
+    dialect::{Address, Ask, Head, ListAsk, Listing, OptIn, View, entity_tag},
     header::{if_match_holds, if_none_match_holds},
     operations::{Engine, Face, Operations, Reader, Until},
     problem::{Problem, ProblemKind, allow_value},
@@ -17,12 +17,11 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Monitor<'a> {
     operations: &'a Operations,
-    route: Route<'a>,
 }
 
 impl<'a> Monitor<'a> {
-    pub(super) fn new(operations: &'a Operations, route: Route<'a>) -> Self {
-        Self { operations, route }
+    pub(super) fn new(operations: &'a Operations) -> Self {
+        Self { operations }
     }
 
     fn engine(&self) -> &'a Arc<Engine> {
@@ -60,6 +59,7 @@ impl<'a> Monitor<'a> {
                 let (lookup, waited) = self.look_up(id, ask, head).await;
                 self.found(lookup, ask, head, waited)
             }
+            Address::Operation(id, Ask::Take) => self.take(id, head).await,
             Address::Operation(id, ask) => self.act(id, ask, head).await,
         };
         complete(response, head)
@@ -68,8 +68,10 @@ impl<'a> Monitor<'a> {
     /// How long the client wants to wait, cut down to what it may.
     fn wait(&self, ask: Ask, head: Head<'_>) -> Option<Duration> {
         let wait = match ask {
-            Ask::Monitor | Ask::Status | Ask::Result => self.face().dialect.opt_in(head).wait?,
-            Ask::Cancel | Ask::Forget => return None,
+            Ask::Monitor | Ask::Status | Ask::Result | Ask::Take => {
+                self.face().dialect.opt_in(head).wait?
+            }
+            Ask::Cancel | Ask::Forget | Ask::CancelAndForget | Ask::Abandon => return None,
         };
         let wait = wait.min(self.engine().limits.wait);
         (!wait.is_zero()).then_some(wait)
@@ -134,8 +136,9 @@ impl<'a> Monitor<'a> {
     /// Of the status document as it is now.
     fn entity_tag(&self, record: &Record) -> HeaderValue {
         let sighting = self.engine().sighting(record);
+        let tag = |view: View<'_>| entity_tag(&view);
         self.engine()
-            .view(self.face(), record, sighting.as_ref(), entity_tag)
+            .view(self.face(), record, sighting.as_ref(), "", tag)
     }
 
     fn found(
@@ -147,16 +150,56 @@ impl<'a> Monitor<'a> {
     ) -> Response<ReplyBody> {
         let record = match self.visible(lookup, head) {
             Ok(record) => record,
-            Err(problem) => return self.problem(&problem),
+            Err(problem) => return self.problem(&problem, head),
         };
-        let mut response = self.render(&record, ask, head);
+        let mut response = self.render(&record, ask, false, head);
+        self.mark_wait(waited, &mut response);
+        response
+    }
+
+    fn mark_wait(&self, waited: Option<Duration>, response: &mut Response<ReplyBody>) {
         if waited.is_some() {
             let applied = OptIn {
-                asked: false,
                 wait: waited,
+                ..OptIn::default()
             };
-            self.face().dialect.applied(applied, response.headers_mut());
+            let headers = response.headers_mut();
+            self.face().dialect.applied(&applied, headers);
         }
+    }
+
+    fn render(
+        &self,
+        record: &Record,
+        ask: Ask,
+        is_done: bool,
+        head: Head<'_>,
+    ) -> Response<ReplyBody> {
+        let asked = Asked { ask, is_done };
+        render(self.engine(), self.face(), record, asked, head)
+    }
+
+    /// The result, once: forgotten in the step that reads it.
+    async fn take(&self, id: OperationId, head: Head<'_>) -> Response<ReplyBody> {
+        let (lookup, waited) = self.look_up(id, Ask::Take, head).await;
+        let record = match self.visible(lookup, head) {
+            Ok(record) => record,
+            Err(problem) => return self.problem(&problem, head),
+        };
+        let takes = record.phase().is_ended() && head.method != Method::HEAD;
+        let (record, is_done) = match takes {
+            false => (record, false),
+            true => match self.operations.forget(id).await {
+                Ok(Settled::Done(record)) => (record, true),
+                Ok(Settled::Stands(record)) => (record, false),
+                Ok(Settled::Unknown) => {
+                    return self.problem(&Problem::new(ProblemKind::Expired), head);
+                }
+                Err(error) => return self.problem(&self.unavailable(&error), head),
+            },
+        };
+        let mut response = self.render(&record, Ask::Take, is_done, head);
+        self.mark_wait(waited, &mut response);
         response
     }
 
@@ -186,74 +229,49 @@ impl<'a> Monitor<'a> {
         Problem::new(ProblemKind::Unavailable).retry_after(self.engine().retry_after())
     }
 
-    /// The dialect's answer with its body: the stored one for a replay, none where the client has it already.
-    fn render(&self, record: &Arc<Record>, ask: Ask, head: Head<'_>) -> Response<ReplyBody> {
-        let sighting = self.engine().sighting(record);
-        let response = self
-            .engine()
-            .view(self.face(), record, sighting.as_ref(), |view| {
-                self.face().dialect.answer(view, ask, head)
-            });
-        let (mut parts, answer) = response.into_parts();
-        let stored = record.ending().and_then(|ending| ending.response.as_ref());
-        // What stands for the result where there is one, such as a redirect to it, is not its delivery.
-        let is_result = matches!(answer, Answer::Stored) || stored.is_none();
-        let mut response = match (answer, stored) {
-            (Answer::Stored, Some(stored)) => replay(parts, stored, head.version),
-            (Answer::Stored, None) => Response::from_parts(parts, ReplyBody::default()),
-            (Answer::Bytes(bytes), _) => {
-                let tag = parts.headers.get(header::ETAG);
-                if tag.is_some_and(|tag| !if_none_match_holds(head.headers, tag)) {
-                    parts.status = StatusCode::NOT_MODIFIED;
-                    parts.headers.remove(header::CONTENT_TYPE);
-                    return Response::from_parts(parts, ReplyBody::default());
-                }
-                Response::from_parts(parts, ReplyBody::new(bytes))
-            }
-        };
-        let delivers = matches!(ask, Ask::Monitor | Ask::Result) && record.phase().is_ended();
-        if delivers && is_result && head.method != Method::HEAD {
-            response.body_mut().tell_when_read(self.engine(), record.id);
-        }
-        response
-    }
-
     /// Cancels or forgets.
     async fn act(&self, id: OperationId, ask: Ask, head: Head<'_>) -> Response<ReplyBody> {
         let record = match self.visible(self.engine().store.find(id).await, head) {
             Ok(record) => record,
-            Err(problem) => return self.problem(&problem),
+            Err(problem) => return self.problem(&problem, head),
         };
         let current = self.entity_tag(&record);
         if !if_match_holds(head.headers, &current) || !if_none_match_holds(head.headers, &current) {
-            return self.problem(&Problem::new(ProblemKind::Precondition));
+            return self.problem(&Problem::new(ProblemKind::Precondition), head);
         }
         let done = match ask {
             Ask::Forget => self.operations.forget(id).await,
+            Ask::CancelAndForget => self.operations.cancel_and_forget(id).await,
+            Ask::Abandon => self.operations.abandon(id).await,
             _ => self.operations.cancel(id).await,
         };
         match done {
-            Ok(Settled::Done(record) | Settled::Stands(record)) => self.render(&record, ask, head),
+            Ok(Settled::Done(record)) => self.render(&record, ask, true, head),
+            Ok(Settled::Stands(record)) => self.render(&record, ask, false, head),
             // It went in between: it was there when it was asked for, so it is known to have been.
-            Ok(Settled::Unknown) => self.problem(&Problem::new(ProblemKind::Expired)),
-            Err(error) => self.problem(&self.unavailable(&error)),
+            Ok(Settled::Unknown) => self.problem(&Problem::new(ProblemKind::Expired), head),
+            Err(error) => self.problem(&self.unavailable(&error), head),
         }
     }
 
     /// The caller's own operations. Who is nobody has none, and there is nobody without an owner rule.
     async fn list(&self, list: &ListAsk, head: Head<'_>) -> Response<ReplyBody> {
         let Some(owner) = self.face().principal(head) else {
-            return self.problem(&Problem::new(ProblemKind::Unknown));
+            return self.problem(&Problem::new(ProblemKind::Unknown), head);
         };
+        let (engine, face) = (self.engine(), self.face());
         let mut query = ListQuery::of(owner);
         query.states = list.states;
+        query.created_since = list.created_since;
+        query.created_until = list.created_until;
+        query.face = list.here.then(|| face.name.clone());
         query.after = list.after;
         query.limit = list.limit;
         let page = match self.operations.list(&query).await {
             Ok(page) => page,
-            Err(error) => return self.problem(&self.unavailable(&error)),
+            Err(error) => return self.problem(&self.unavailable(&error), head),
         };
-        let (engine, face) = (self.engine(), self.face());
+        let origin = face.origin(head);
         let faces: Vec<_> = page
             .records
             .iter()
@@ -261,25 +279,29 @@ impl<'a> Monitor<'a> {
             .collect();
         let mut views = Vec::with_capacity(page.records.len());
         for (record, accepted_by) in page.records.iter().zip(&faces) {
-            let mount = accepted_by.as_ref().map_or(&face.mount, |face| &face.mount);
-            let links = Links::new(mount, record.id);
+            let links = accepted_by
+                .as_deref()
+                .unwrap_or(face)
+                .links(record.id, &origin);
             views.push(View::new(record, None, links, engine.retry_after()));
         }
-        face.dialect
-            .listed(&views, list, page.next, self.route)
-            .map(ReplyBody::new)
+        let listing = Listing::new(&views, list, page.next, &face.mount).origin(&origin);
+        face.dialect.listed(&listing, head).map(ReplyBody::new)
     }
 
     /// What can't be answered, whatever is stored. Where there is no list, there is none with a query to it.
     fn refusal(&self, problem: &Problem, head: Head<'_>) -> Response<ReplyBody> {
         if problem.kind == ProblemKind::QueryInvalid && self.face().principal(head).is_none() {
-            return self.problem(&Problem::new(ProblemKind::Unknown));
+            return self.problem(&Problem::new(ProblemKind::Unknown), head);
         }
-        self.problem(problem)
+        self.problem(problem, head)
     }
 
-    fn problem(&self, problem: &Problem) -> Response<ReplyBody> {
-        self.face().dialect.problem(problem).map(ReplyBody::new)
+    fn problem(&self, problem: &Problem, head: Head<'_>) -> Response<ReplyBody> {
+        let dialect = &self.face().dialect;
+        dialect
+            .problem(problem, &dialect.opt_in(head))
+            .map(ReplyBody::new)
     }
 }
 

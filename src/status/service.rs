@@ -52,13 +52,13 @@ impl StatusService {
     }
 
     pub(super) fn answer<B>(&self, address: Address, request: Request<B>) -> StatusFuture {
-        let monitor = Monitor::new(&self.operations, self.route());
+        let monitor = Monitor::new(&self.operations);
         match monitor.answer_now(&address, Head::of(&request)) {
             Some(response) => StatusFuture::ready(response),
             None => {
                 let (service, (head, _)) = (self.clone(), request.into_parts());
                 StatusFuture::waiting(async move {
-                    let monitor = Monitor::new(&service.operations, service.route());
+                    let monitor = Monitor::new(&service.operations);
                     monitor.answer(address, (&head).into()).await
                 })
             }

@@ -57,7 +57,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Keeps a new operation, its key and the right to run it, in one step; idempotent on the id.
     ///
     /// With a key that another operation or tombstone has, nothing is written and that one is told; likewise with an id
-    /// whose claim is void, or that is gone. Neither needs room.
+    /// whose claim is void, or that is gone. Neither needs room. A key [without
+    /// fingerprint](crate::record::KeyUse::fingerprint) is taken over from a tombstone, which then has none.
     ///
     /// # Errors
     ///
@@ -259,6 +260,12 @@ pub struct ListQuery {
     pub owner: Option<Owner>,
     /// Only those that stand so. Without any: all.
     pub states: Option<StateSet>,
+    /// Only those accepted at this moment or later.
+    pub created_since: Option<Timestamp>,
+    /// Only those accepted at this moment or earlier.
+    pub created_until: Option<Timestamp>,
+    /// Only those accepted under this mount: see [`Submission::face`](crate::record::Submission::face).
+    pub face: Option<Arc<str>>,
     /// Only those after this place, as the page before told it.
     pub after: Option<Cursor>,
     /// At most as many, from 1 to 1,000.
@@ -272,6 +279,9 @@ impl ListQuery {
         Self {
             owner: None,
             states: None,
+            created_since: None,
+            created_until: None,
+            face: None,
             after: None,
             limit: const { NonZeroU16::new(20).unwrap() },
         }
@@ -295,6 +305,16 @@ impl ListQuery {
                 .owner
                 .as_ref()
                 .is_none_or(|owner| record.submission.owner.as_ref() == Some(owner))
+            && self
+                .created_since
+                .is_none_or(|since| record.created >= since)
+            && self
+                .created_until
+                .is_none_or(|until| record.created <= until)
+            && self
+                .face
+                .as_ref()
+                .is_none_or(|face| record.submission.face == *face)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::{Draft, Make, Subject, TOMBSTONE_FOR, Wanted, done};
 use crate::{
-    record::{OperationId, Owner, Phase, UniqueKey},
+    record::{OperationId, Owner, Phase, Record, UniqueKey},
     store::{Created, Lookup},
 };
+use std::sync::Arc;
 
 /// What was created is found, as it was given.
 pub async fn what_was_created_is_found(make: Make) {
@@ -135,4 +136,33 @@ pub async fn a_key_is_free_after_the_sweep(make: Make) {
     subject.clock.advance(TOMBSTONE_FOR);
     subject.sweep().await;
     assert_ne!(subject.accept(Draft::key("k")).await.id(), id);
+}
+
+/// A key that names the request itself ends with the record: it is taken over from a tombstone, for good.
+pub async fn a_tombstone_keeps_no_key_of_a_request_itself(make: Make) {
+    let subject = make(Wanted::default());
+    let key = UniqueKey::shared("k");
+    let draw = || {
+        let mut record = Record::clone(&subject.draw(Draft::key("k")));
+        if let Some(used) = &mut record.submission.key {
+            used.fingerprint = None;
+        }
+        Arc::new(record)
+    };
+    let (first, second) = (draw(), draw());
+    let claim = Subject::new_claim(subject.store.create(&first).await);
+    match subject.store.create(&second).await {
+        Ok(Created::Existing(found)) => assert_eq!(found.id, first.id),
+        other => panic!("expected the first, got {other:?}"),
+    }
+    done(subject.finish(&claim, subject.success(1)).await);
+    done(subject.store.forget(first.id).await);
+    Subject::new_claim(subject.store.create(&second).await);
+    assert!(subject.is_gone(first.id).await);
+    subject.clock.advance(TOMBSTONE_FOR);
+    subject.sweep().await;
+    match subject.store.find_key(&key).await {
+        Ok(Lookup::Found(found)) => assert_eq!(found.id, second.id),
+        other => panic!("expected the second, got {other:?}"),
+    }
 }

@@ -2,10 +2,10 @@
 
 use super::{Draft, KEEP_FOR, MOMENT, Make, Subject, Wanted, done};
 use crate::{
-    record::{OperationId, Owner, Stop},
+    record::{OperationId, Owner, Record, Stop},
     store::{ListQuery, Page, StateSet},
 };
-use std::num::NonZeroU16;
+use std::{num::NonZeroU16, sync::Arc};
 
 fn ids(page: &Page) -> Vec<OperationId> {
     page.records.iter().map(|record| record.id).collect()
@@ -149,6 +149,35 @@ pub async fn a_list_is_filtered_by_state(make: Make) {
                 "{names:?}"
             );
         }
+    }
+}
+
+/// Filters on the moment of acceptance and on the mount let through those and no others; both ends belong to a period.
+pub async fn a_list_is_filtered_by_time_and_mount(make: Make) {
+    let subject = make(Wanted::default());
+    let (mut created, mut times) = (Vec::new(), Vec::new());
+    for face in ["/operations", "/operations", "/others", "/operations"] {
+        let mut record = Record::clone(&subject.draw(Draft::owner("alice")));
+        record.submission.face = face.into();
+        times.push(record.created);
+        created.push(record.id);
+        subject.store.create(&Arc::new(record)).await.unwrap();
+        subject.clock.advance(MOMENT);
+    }
+    for query in [ListQuery::all(), ListQuery::of(Owner::new("alice"))] {
+        let of_period = ListQuery {
+            created_since: Some(times[1]),
+            created_until: Some(times[2]),
+            ..by(1, query.clone())
+        };
+        let listed = read_on(&subject, of_period, async || {}).await;
+        assert_eq!(listed, [created[2], created[1]]);
+        let of_mount = ListQuery {
+            face: Some("/others".into()),
+            ..by(1, query)
+        };
+        let listed = read_on(&subject, of_mount, async || {}).await;
+        assert_eq!(listed, [created[2]]);
     }
 }
 

@@ -178,7 +178,7 @@ impl Subject {
         submission.key = draft.key.map(|key| {
             Box::new(KeyUse {
                 key,
-                fingerprint: Fingerprint::from_hash([7; 32]),
+                fingerprint: Some(Fingerprint::from_hash([7; 32])),
             })
         });
         let id = draft.id.unwrap_or_else(OperationId::random);
@@ -340,6 +340,7 @@ macro_rules! __store_cases {
             a_key_belongs_to_the_first,
             a_key_lives_as_long_as_the_tombstone,
             a_key_is_free_after_the_sweep,
+            a_tombstone_keeps_no_key_of_a_request_itself,
         );
         $crate::__store_cases!(@ $make, end, [],
             finish_ends_and_keeps_what_was_seen,
@@ -374,6 +375,7 @@ macro_rules! __store_cases {
             pages_follow_one_another,
             an_owner_sees_only_his_own,
             a_list_is_filtered_by_state,
+            a_list_is_filtered_by_time_and_mount,
             a_sparse_list_is_read_to_its_end,
             a_cursor_outlives_what_it_points_at,
             what_is_new_does_not_come_into_later_pages,

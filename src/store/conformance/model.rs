@@ -626,8 +626,8 @@ impl Run {
         let mut query = ListQuery {
             owner,
             states,
-            after: None,
             limit,
+            ..ListQuery::all()
         };
         let mut listed = Vec::new();
         loop {

@@ -717,7 +717,7 @@ mod tests {
             submission.owner = Some(Owner::new((number % 100).to_string()));
             submission.key = Some(Box::new(crate::record::KeyUse {
                 key: UniqueKey::shared(&number.to_string()),
-                fingerprint: crate::record::Fingerprint::from_hash([0; 32]),
+                fingerprint: Some(crate::record::Fingerprint::from_hash([0; 32])),
             }));
             let record = Record::new(OperationId::random(), submission, clock.wall());
             let id = record.id;

@@ -156,11 +156,9 @@ impl MemoryStore {
     /// `None` if there is no room.
     fn try_create(&self, record: &Arc<Record>) -> Option<Created> {
         let id = record.id;
-        let mut named = record
-            .submission
-            .key
-            .as_ref()
-            .map(|used| self.keys.lock(&used.key));
+        let used = record.submission.key.as_ref();
+        let names_request = used.is_some_and(|used| used.fingerprint.is_none());
+        let mut named = used.map(|used| self.keys.lock(&used.key));
         if let Some(other) = named
             .as_ref()
             .and_then(|named| named.get())
@@ -168,7 +166,8 @@ impl MemoryStore {
         {
             match self.look_up(other) {
                 Lookup::Found(record) => return Some(Created::Existing(record)),
-                Lookup::Gone { .. } => return Some(Created::Gone),
+                Lookup::Gone { .. } if !names_request => return Some(Created::Gone),
+                Lookup::Gone { .. } => {}
                 // Its tombstone has fallen, and the key is about to be freed.
                 Lookup::Unknown => {}
             }

@@ -1,0 +1,97 @@
+//! The dialect's answer about an operation, with its body: for the monitor, and for repeats that are polls.
+
+use super::{ReplyBody, body::replay};
+use crate::{
+    dialect::{Answer, Ask, Head, View},
+    header::if_none_match_holds,
+    operations::{Engine, Face},
+    record::{Outcome, Record, Sighting},
+};
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use std::sync::Arc;
+
+/// What was asked, and what came of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) ask: Ask,
+    /// The deed was done.
+    pub(crate) is_done: bool,
+}
+
+/// The dialect's answer with its body: the stored one for a replay, none where the client has it already.
+pub(crate) fn render(
+    engine: &Arc<Engine>,
+    face: &Face,
+    record: &Record,
+    asked: Asked,
+    head: Head<'_>,
+) -> Response<ReplyBody> {
+    let ask = asked.ask;
+    let sighting = engine.sighting(record);
+    let polls = (face.counts_polls && ask.may_wait())
+        .then(|| engine.polls.count(record.id, engine.clock.elapsed()));
+    let origin = face.origin(head);
+    let response = engine.view(face, record, sighting.as_ref(), &origin, |view| {
+        let view = view.with_polls(polls).with_done(asked.is_done);
+        face.dialect.answer(&view, ask, head)
+    });
+    let (mut parts, answer) = response.into_parts();
+    if face.is_named_by_request {
+        age(&mut parts.headers, engine, record);
+    }
+    let stored = record.ending().and_then(|ending| ending.response.as_ref());
+    // What stands for the result where there is one, such as a redirect to it, is not its delivery.
+    let is_result = !matches!(answer, Answer::Bytes(_)) || stored.is_none();
+    let mut response = match (answer, stored) {
+        (Answer::Stored, Some(stored)) => replay(parts, stored, head.version),
+        (Answer::Around { before, after }, Some(stored)) => {
+            Response::from_parts(parts, ReplyBody::around(before, stored, after))
+        }
+        (Answer::Stored | Answer::Around { .. }, None) => {
+            Response::from_parts(parts, ReplyBody::default())
+        }
+        (Answer::Bytes(bytes) | Answer::Instead(bytes), _) => {
+            let tag = parts.headers.get(header::ETAG);
+            if tag.is_some_and(|tag| !if_none_match_holds(head.headers, tag)) {
+                parts.status = StatusCode::NOT_MODIFIED;
+                parts.headers.remove(header::CONTENT_TYPE);
+                return Response::from_parts(parts, ReplyBody::default());
+            }
+            Response::from_parts(parts, ReplyBody::new(bytes))
+        }
+    };
+    let delivers = matches!(ask, Ask::Monitor | Ask::Result) && record.phase().is_ended();
+    if delivers && is_result && head.method != Method::HEAD {
+        response.body_mut().tell_when_read(engine, record.id);
+    }
+    response
+}
+
+/// A result that caches may keep is as old as its end (RFC 9111, section 5.1), whatever new `Date` it is sent with.
+fn age(headers: &mut HeaderMap, engine: &Engine, record: &Record) {
+    if let Some(ending) = record.ending()
+        && ending.outcome == Outcome::Succeeded
+    {
+        let now = engine.clock.wall().as_micros();
+        let age = now.saturating_sub(ending.at.as_micros()) / 1_000_000;
+        headers.insert(header::AGE, age.into());
+    }
+}
+
+impl Engine {
+    /// Calls `render` with the view of a record. Its links are those of the face that accepted it, where that speaks the
+    /// same dialect; another's URLs would mean nothing to this one.
+    pub(crate) fn view<T>(
+        &self,
+        face: &Face,
+        record: &Record,
+        sighting: Option<&Sighting>,
+        origin: &str,
+        render: impl FnOnce(View<'_>) -> T,
+    ) -> T {
+        let accepted_by = self.face_of(face, record);
+        let face = accepted_by.as_deref().unwrap_or(face);
+        let links = face.links(record.id, origin);
+        render(View::new(record, sighting, links, self.retry_after()))
+    }
+}

@@ -1,0 +1,400 @@
+use super::{
+    Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View, document::time,
+};
+use crate::{
+    header::{idempotency_key, retry_after},
+    json,
+    problem::{Problem, ProblemKind},
+    record::{OperationId, Outcome, Phase},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use serde_json::value::RawValue;
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// Where the status monitor is: on answers to initiating requests, as an absolute URL.
+pub const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
+
+/// The id of an operation: the client's own on requests, on answers the one that the document has.
+pub const OPERATION_ID: HeaderName = HeaderName::from_static("operation-id");
+
+const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
+
+/// Azure's data plane: `Operation-Location` and a status document, for azure-core, `@azure/core-lro` and their like.
+///
+/// | request | pending | ended |
+/// | --- | --- | --- |
+/// | initiating | 202, `Operation-Location`, `Operation-Id`, `Retry-After`, document | the same by a repeated id |
+/// | `GET` monitor | 200, `Retry-After`, document | 200, document |
+/// | `POST` monitor`:cancel` | 200, document of what is now cancelled | 200, document, unchanged |
+/// | `DELETE` monitor | 409 | 204, forgotten |
+/// | `GET` monitor`/result` | 404 | the stored response, or the error that the operation ended in |
+///
+/// The document:
+///
+/// ```json
+/// {"id":"…","status":"NotStarted|Running|Succeeded|Failed|Canceled","createdDateTime":"…","lastActionDateTime":"…",
+///  "expirationDateTime":"…","percentComplete":40,"message":"…","resourceLocation":"…","resultLocation":"…",
+///  "error":{"code":"…","message":"…"},"result":…}
+/// ```
+///
+/// - `result` is the stored response's body, for what was asked for by POST and has succeeded, if it
+///   [can stand there](View::embeds_json). Of a body that can't (no JSON, or one with a `Content-Encoding`) `resultLocation`
+///   tells where it is: `…/result`. It is a member of this crate's own, since what `resourceLocation` points at is fetched
+///   by clients unasked, and of some types they make an error. An empty body is left out. After PUT, PATCH and DELETE
+///   clients look at the target.
+/// - `resourceLocation` is what the handler has [told](crate::OperationHandle::resource), or the `Location` of a 201.
+/// - `error` of what has failed is the `error` object of the response, if that is JSON of at most [`View::SMALL`] bytes and
+///   has one; else its code is the name of the status, and its message the `detail` or `title` of a problem.
+///
+/// Other failures, of polls and of refused requests, are `{"error":{"code":"…","message":"…"}}` as well, with
+/// `x-ms-error-code`. What is expired or forgotten is as unknown: 404.
+///
+/// A client may name its operation, by `Operation-Id` of 1 to 128 letters, digits, dots, hyphens and underscores: it stands
+/// in the document, and counts as an idempotency key (and only where keys do: see
+/// [`Builder::owner`](crate::Builder::owner)). Used for another request it is refused with 400. A monitor has an id of its own
+/// all the same, which nobody can guess.
+///
+/// URLs are absolute: see [`Builder::base_url`](crate::Builder::base_url). There is no list. The specification is
+/// "Long-Running Operations & Jobs" in the [Azure guidelines](https://github.com/microsoft/api-guidelines), with the older
+/// guideline's `resourceLocation`. A PUT is answered 202 as all others are, not 201 with its target.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Azure {
+    final_location: bool,
+}
+
+impl Azure {
+    /// The dialect as the guidelines have it.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            final_location: false,
+        }
+    }
+
+    /// With a `Location` on the 202 beside `Operation-Location`: the URL of the result, which clients that know this form
+    /// fetch after a POST has succeeded (`final-state-via: location`).
+    #[must_use]
+    pub const fn final_location() -> Self {
+        Self {
+            final_location: true,
+        }
+    }
+}
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
+const RESULT: &str = "/result";
+
+const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
+const READ_ONLY: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];
+const CANCEL: &[Method] = &[Method::POST, Method::OPTIONS];
+
+impl Dialect for Azure {
+    fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
+        let tail = route.tail(head.uri)?;
+        let tail = tail.strip_prefix('/').unwrap_or(tail);
+        let get = |method: &Method| matches!(*method, Method::GET | Method::HEAD);
+        let (id, methods, ask) = if let Some(id) = tail.strip_suffix(":cancel") {
+            (
+                id,
+                CANCEL,
+                (head.method == Method::POST).then_some(Ask::Cancel),
+            )
+        } else if let Some(id) = tail.strip_suffix(RESULT) {
+            (id, READ_ONLY, get(head.method).then_some(Ask::Result))
+        } else {
+            let ask = match *head.method {
+                Method::DELETE => Some(Ask::Forget),
+                ref method => get(method).then_some(Ask::Monitor),
+            };
+            (tail, MONITOR, ask)
+        };
+        let Ok(id) = id.parse::<OperationId>() else {
+            return Some(Address::Problem(Problem::new(ProblemKind::Unknown)));
+        };
+        Some(match ask {
+            Some(ask) => Address::Operation(id, ask),
+            None if head.method == Method::OPTIONS => Address::Options(methods),
+            None => Address::Problem(Problem::new(ProblemKind::Method).allow(methods)),
+        })
+    }
+
+    fn opt_in(&self, head: Head<'_>) -> OptIn {
+        OptIn {
+            note: operation_id(head.headers).ok().flatten().map(Into::into),
+            ..OptIn::default()
+        }
+    }
+
+    fn key<'a>(&self, head: Head<'a>) -> Result<Option<Cow<'a, str>>, Problem> {
+        let invalid = Problem::new(ProblemKind::KeyInvalid);
+        match operation_id(head.headers)? {
+            Some(id) => Ok(Some(id.into())),
+            None => idempotency_key(head.headers).map_err(|why| invalid.detail(why.to_string())),
+        }
+    }
+
+    fn accepted(&self, view: &View<'_>, _: &OptIn) -> Response<Answer> {
+        let mut response = document(view);
+        *response.status_mut() = StatusCode::ACCEPTED;
+        let headers = response.headers_mut();
+        headers.insert(OPERATION_LOCATION, view.links().header(""));
+        if let Ok(id) = HeaderValue::try_from(&*id(view)) {
+            headers.insert(OPERATION_ID, id);
+        }
+        if self.final_location {
+            headers.insert(header::LOCATION, view.links().header(RESULT));
+        }
+        response
+    }
+
+    fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
+        match (ask, view.ending()) {
+            (Ask::Result, Some(ending)) => match view.replay() {
+                Some(mut head) => {
+                    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
+                    Response::from_parts(head, Answer::Stored)
+                }
+                None => {
+                    let problem = Problem::of_outcome(ending.outcome);
+                    error(&problem.unwrap_or(Problem::new(ProblemKind::Lost))).map(Answer::Bytes)
+                }
+            },
+            (Ask::Result, None) => not_ready(view, StatusCode::NOT_FOUND),
+            (Ask::Forget, None) => not_ready(view, StatusCode::CONFLICT),
+            (Ask::Forget, Some(_)) => {
+                let mut response = Response::new(Answer::Bytes(Bytes::new()));
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+                    .headers_mut()
+                    .insert(header::CACHE_CONTROL, NO_STORE);
+                response
+            }
+            _ => document(view),
+        }
+    }
+
+    fn problem(&self, problem: &Problem, _: &OptIn) -> Response<Bytes> {
+        error(problem)
+    }
+
+    fn header_names(&self) -> &'static [HeaderName] {
+        static NAMES: [HeaderName; 5] = [
+            OPERATION_LOCATION,
+            OPERATION_ID,
+            ERROR_CODE,
+            header::LOCATION,
+            header::RETRY_AFTER,
+        ];
+        &NAMES
+    }
+
+    fn needs_absolute_urls(&self) -> bool {
+        true
+    }
+}
+
+/// The client's own id, if it has one.
+fn operation_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(OPERATION_ID) else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    let is_one = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if (1..=128).contains(&text.len()) && text.bytes().all(is_one) {
+        return Ok(Some(text));
+    }
+    let detail = "Operation-Id is not 1 to 128 letters, digits, dots, hyphens and underscores.";
+    Err(Problem::new(ProblemKind::KeyInvalid).detail(detail))
+}
+
+/// What the client calls the operation, where that is unique, or else its own name.
+fn id<'a>(view: &View<'a>) -> Cow<'a, str> {
+    match view.note() {
+        Some(note) if view.record().submission.key.is_some() => note.into(),
+        _ => view.id().to_string().into(),
+    }
+}
+
+fn document(view: &View<'_>) -> Response<Answer> {
+    let succeeded = view.phase() == Phase::Ended(Outcome::Succeeded);
+    let has_result = succeeded && view.record().submission.method == Method::POST;
+    let embeds = has_result && view.embeds_json();
+    let mut out = Vec::with_capacity(256);
+    members(view, has_result && !embeds, &mut out);
+    let answer = if embeds {
+        out.extend_from_slice(b",\"result\":");
+        Answer::Around {
+            before: out.into(),
+            after: Bytes::from_static(b"}"),
+        }
+    } else {
+        out.push(b'}');
+        // Where the result is elsewhere, this is not all that a client wants of it.
+        let is_all = view.phase().is_ended() && !(has_result && has_body(view));
+        match is_all {
+            true => Answer::Instead(out.into()),
+            false => Answer::Bytes(out.into()),
+        }
+    };
+    let mut response = Response::new(answer);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    if !view.phase().is_ended() {
+        headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
+    }
+    response
+}
+
+fn members(view: &View<'_>, result_is_elsewhere: bool, out: &mut Vec<u8>) {
+    let phase = view.phase();
+    out.extend_from_slice(b"{\"id\":");
+    json::string(out, &id(view));
+    out.extend_from_slice(b",\"status\":\"");
+    out.extend_from_slice(match phase {
+        Phase::Accepted => b"NotStarted",
+        Phase::Running => b"Running",
+        Phase::Ended(Outcome::Succeeded) => b"Succeeded",
+        Phase::Ended(Outcome::Failed(_)) => b"Failed",
+        Phase::Ended(Outcome::Cancelled) => b"Canceled",
+    });
+    out.push(b'"');
+    time(out, ",\"createdDateTime\":", Some(view.record().created));
+    time(out, ",\"lastActionDateTime\":", Some(view.updated()));
+    time(out, ",\"expirationDateTime\":", view.record().expires());
+    if let Some(report) = view.report() {
+        if let Some(fraction) = report.fraction {
+            let percent = match phase {
+                Phase::Ended(Outcome::Succeeded) => 100,
+                _ => (f64::from(fraction) * 100.0) as u64,
+            };
+            out.extend_from_slice(b",\"percentComplete\":");
+            json::number(out, percent);
+        }
+        if let Some(message) = &report.message {
+            out.extend_from_slice(b",\"message\":");
+            json::string(out, message);
+        }
+    }
+    if let Some(resource) = resource(view) {
+        out.extend_from_slice(b",\"resourceLocation\":");
+        json::string(out, &view.links().resolve(&resource));
+    }
+    if result_is_elsewhere && has_body(view) {
+        out.extend_from_slice(b",\"resultLocation\":\"");
+        view.links().write(out, RESULT);
+        out.push(b'"');
+    }
+    if let Phase::Ended(outcome @ Outcome::Failed(_)) = phase {
+        out.extend_from_slice(b",\"error\":");
+        failure(view, outcome, out);
+    }
+}
+
+fn has_body(view: &View<'_>) -> bool {
+    view.response()
+        .is_some_and(|response| response.body_len() > 0)
+}
+
+/// What the operation makes: what the handler has told, or the `Location` of a 201.
+fn resource<'a>(view: &View<'a>) -> Option<Cow<'a, str>> {
+    if let Some(told) = view.report().and_then(|report| report.resource.as_deref()) {
+        return Some(told.into());
+    }
+    let created = view.response()?;
+    if created.status() != StatusCode::CREATED {
+        return None;
+    }
+    let (_, location) = created
+        .fields()
+        .find(|(name, _)| name == header::LOCATION)?;
+    Some(location.to_str().ok()?.to_owned().into())
+}
+
+/// The members of a JSON object, unread.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+/// A member that is a string.
+fn text(members: &Members<'_>, name: &str) -> Option<String> {
+    serde_json::from_str(members.get(name)?.get()).ok()
+}
+
+/// An error object has a code and a message at least.
+fn is_error_object(value: &RawValue) -> bool {
+    let members: Result<Members<'_>, _> = serde_json::from_str(value.get());
+    members.is_ok_and(|members| {
+        text(&members, "code").is_some() && text(&members, "message").is_some()
+    })
+}
+
+fn failure(view: &View<'_>, outcome: Outcome, out: &mut Vec<u8>) {
+    let Some(response) = view.response() else {
+        let problem = Problem::of_outcome(outcome).unwrap_or(Problem::new(ProblemKind::Lost));
+        return object(&code(problem.kind), &problem.detail, out);
+    };
+    let body = view.small_json();
+    let told: Option<Members<'_>> = body
+        .as_deref()
+        .and_then(|body| serde_json::from_slice(body).ok());
+    let told = told.unwrap_or_default();
+    if let Some(error) = told.get("error").filter(|error| is_error_object(error)) {
+        return out.extend_from_slice(error.get().as_bytes());
+    }
+    let reason = response.status().canonical_reason().unwrap_or("Error");
+    let message = text(&told, "detail").or_else(|| text(&told, "title"));
+    let message = message.unwrap_or_else(|| reason.to_owned());
+    let code: String = reason.chars().filter(char::is_ascii_alphanumeric).collect();
+    object(&code, &message, out);
+}
+
+fn object(code: &str, message: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"code\":");
+    json::string(out, code);
+    out.extend_from_slice(b",\"message\":");
+    json::string(out, message);
+    out.push(b'}');
+}
+
+/// The name of a kind in Pascal case.
+fn code(kind: ProblemKind) -> Cow<'static, str> {
+    match kind {
+        // What was there and is not any more is none of a stranger's business, nor of an old client's.
+        ProblemKind::Unknown | ProblemKind::Expired => "OperationNotFound".into(),
+        ProblemKind::Method => "MethodNotAllowed".into(),
+        kind => {
+            let words = kind.name().split('-').map(|word| {
+                let (first, rest) = word.split_at(1);
+                first.to_ascii_uppercase() + rest
+            });
+            words.collect::<String>().into()
+        }
+    }
+}
+
+fn error(problem: &Problem) -> Response<Bytes> {
+    let problem = problem.clone().status(match problem.kind {
+        ProblemKind::Expired => StatusCode::NOT_FOUND,
+        ProblemKind::KeyReused => StatusCode::BAD_REQUEST,
+        _ => problem.status,
+    });
+    let code = code(problem.kind);
+    let mut response = problem.to_response().map(|_| {
+        let mut body = b"{\"error\":".to_vec();
+        object(&code, &problem.detail, &mut body);
+        body.push(b'}');
+        body.into()
+    });
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, JSON);
+    if let Ok(code) = HeaderValue::try_from(&*code) {
+        headers.insert(ERROR_CODE, code);
+    }
+    response
+}
+
+fn not_ready(view: &View<'_>, status: StatusCode) -> Response<Answer> {
+    let problem = Problem::new(ProblemKind::ResultNotReady).status(status);
+    error(&problem.retry_after(view.retry_after())).map(Answer::Bytes)
+}

@@ -1,0 +1,87 @@
+use crate::{dialect::Polls as Seen, record::OperationId};
+use std::{
+    collections::HashMap,
+    fmt, mem,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Operations of which polls are counted at a time, at least; at most twice as many.
+const COUNTED: usize = 8_192;
+
+/// Counts polls, for dialects that ask for it. Bounded: of what has not been polled since many others were, it forgets.
+#[derive(Default)]
+pub(crate) struct Polls(Mutex<Counts>);
+
+/// Two generations: when the younger is full it becomes the elder, which is forgotten.
+#[derive(Default)]
+struct Counts {
+    younger: HashMap<OperationId, Count>,
+    elder: HashMap<OperationId, Count>,
+}
+
+#[derive(Clone, Copy)]
+struct Count {
+    polls: u32,
+    last: Duration,
+}
+
+impl Polls {
+    /// Counts one poll at the moment `now`; gives what came before it.
+    pub(crate) fn count(&self, id: OperationId, now: Duration) -> Seen {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match counts.younger.get(&id) {
+            Some(count) => Some(*count),
+            None => counts.elder.remove(&id),
+        };
+        if before.is_none() && counts.younger.len() >= COUNTED {
+            counts.elder = mem::take(&mut counts.younger);
+        }
+        let polls = before.map_or(0, |count| count.polls);
+        let count = Count {
+            polls: polls.saturating_add(1),
+            last: now,
+        };
+        counts.younger.insert(id, count);
+        Seen::new(polls, before.map(|count| now.saturating_sub(count.last)))
+    }
+}
+
+impl fmt::Debug for Polls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Polls")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_are_counted_for_each_operation() {
+        let (polls, [a, b]) = (Polls::default(), [(); 2].map(|()| OperationId::random()));
+        let at = Duration::from_secs;
+        assert_eq!(polls.count(a, at(1)), Seen::new(0, None));
+        assert_eq!(polls.count(a, at(3)), Seen::new(1, Some(at(2))));
+        assert_eq!(polls.count(b, at(3)), Seen::new(0, None));
+        assert_eq!(polls.count(a, at(4)), Seen::new(2, Some(at(1))));
+    }
+
+    #[test]
+    fn what_many_others_were_polled_after_is_forgotten() {
+        let (polls, id) = (Polls::default(), OperationId::random());
+        let now = Duration::ZERO;
+        let others = |count| {
+            for _ in 0..count {
+                polls.count(OperationId::random(), now);
+            }
+        };
+        polls.count(id, now);
+        others(COUNTED);
+        assert_eq!(polls.count(id, now).before, 1);
+        others(4 * COUNTED);
+        assert_eq!(polls.count(id, now).before, 0);
+        let counts = polls.0.lock().unwrap();
+        assert!(counts.younger.len() <= COUNTED + 1 && counts.elder.len() <= COUNTED + 1);
+    }
+}

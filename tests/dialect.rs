@@ -1,0 +1,311 @@
+//! What the engine does for dialects of other kinds than the crate's own, seen through one that shows just that.
+#![cfg(feature = "testing")]
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::{Duration, SystemTime},
+};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_lro::{
+    Dialect, Head, Operations, Owner,
+    dialect::{Address, Answer, Ask, ListAsk, Listing, OptIn, Route, View},
+    problem::{Problem, ProblemKind},
+    record::Timestamp,
+    store::Clock,
+};
+
+/// Asks by the last segment of the path, and answers in words.
+#[derive(Debug)]
+struct Words;
+
+impl Dialect for Words {
+    fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
+        let mut segments = route.tail(head.uri)?.split('/').skip(1);
+        let unknown = Address::Problem(Problem::new(ProblemKind::Unknown));
+        let Some(Ok(id)) = segments.next().map(str::parse) else {
+            let mut ask = ListAsk::default();
+            for word in head.uri.query().unwrap_or_default().split('&') {
+                match word.split_once('=') {
+                    Some(("since", micros)) => {
+                        ask.created_since = micros.parse().ok().map(Timestamp::from_micros);
+                    }
+                    Some(("until", micros)) => {
+                        ask.created_until = micros.parse().ok().map(Timestamp::from_micros);
+                    }
+                    _ => ask.here |= word == "here",
+                }
+            }
+            return Some(Address::List(ask));
+        };
+        let ask = match segments.next() {
+            None => Ask::Monitor,
+            Some("take") => Ask::Take,
+            Some("drop") => Ask::CancelAndForget,
+            Some("abandon") => Ask::Abandon,
+            Some("cancel") => Ask::Cancel,
+            Some(_) => return Some(unknown),
+        };
+        Some(Address::Operation(id, ask))
+    }
+
+    fn opt_in(&self, head: Head<'_>) -> OptIn {
+        let mut opt_in = OptIn::default();
+        let note = head
+            .headers
+            .get("x-note")
+            .and_then(|note| note.to_str().ok());
+        opt_in.note = note.map(Into::into);
+        opt_in.asked = note.is_some();
+        opt_in
+    }
+
+    fn take_out(&self, head: &mut http::request::Parts) {
+        head.headers.remove("x-note");
+    }
+
+    fn admits(&self, head: Head<'_>) -> bool {
+        head.headers.contains_key("x-slow")
+    }
+
+    fn reads_prefer(&self) -> bool {
+        true
+    }
+
+    fn accepted(&self, view: &View<'_>, _: &OptIn) -> Response<Answer> {
+        Response::new(Answer::Bytes(view.id().to_string().into()))
+    }
+
+    fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
+        if ask == Ask::Take && view.response().is_some() {
+            let (before, after) = (Bytes::from_static(b"<"), Bytes::from_static(b">"));
+            return Response::new(Answer::Around { before, after });
+        }
+        let mut words = view.phase().as_str().to_owned();
+        if view.is_done() {
+            words += " now";
+        }
+        if let Some(note) = view.note() {
+            words = format!("{words}, {note}");
+        }
+        if let Some(polls) = view.polls() {
+            let since = polls.since_last.map_or(0, |since| since.as_secs());
+            words = format!("{words}, {} before, {since} s ago", polls.before);
+        }
+        Response::new(Answer::Bytes(words.into()))
+    }
+
+    fn listed(&self, listing: &Listing<'_>, _: Head<'_>) -> Response<Bytes> {
+        let ids = listing.views().iter().map(|view| view.id().to_string());
+        Response::new(ids.collect::<Vec<_>>().join(" ").into())
+    }
+
+    fn problem(&self, problem: &Problem, opt_in: &OptIn) -> Response<Bytes> {
+        let note = opt_in.note.as_deref().unwrap_or_default();
+        let mut response = Response::new(format!("{} {note}", problem.kind.name()).into());
+        *response.status_mut() = problem.status;
+        response
+    }
+
+    fn counts_polls(&self) -> bool {
+        true
+    }
+}
+
+fn operations() -> (Operations, Clock) {
+    let clock = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
+    let builder = Operations::builder().clock(clock.clone()).dialect(Words);
+    let operations = builder.owner(|head| Some(Owner::new(head.headers.get("x-user")?.as_bytes())));
+    (operations.build().unwrap(), clock)
+}
+
+async fn text<B>(response: Response<B>) -> (StatusCode, String)
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (head.status, String::from_utf8(body.into()).unwrap())
+}
+
+fn request(method: Method, target: &str) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method).uri(target);
+    let request = request.header("x-user", "alice").header("x-slow", "1");
+    request.body(Full::default()).unwrap()
+}
+
+/// Accepts an operation that runs so long; gives its id.
+async fn accept(operations: &Operations, run: Duration, ran: &Arc<AtomicU32>) -> String {
+    let ran = ran.clone();
+    let inner = service_fn(move |request: Request<Full<Bytes>>| {
+        let ran = ran.clone();
+        async move {
+            assert!(!request.headers().contains_key("x-note"));
+            tokio::time::sleep(run).await;
+            ran.fetch_add(1, SeqCst);
+            Ok::<_, Infallible>(Response::new(Full::from("result")))
+        }
+    });
+    let mut submit = request(Method::POST, "/reports");
+    submit
+        .headers_mut()
+        .insert("x-note", "noted".parse().unwrap());
+    let response = operations
+        .layer()
+        .layer(inner)
+        .oneshot(submit)
+        .await
+        .unwrap();
+    let (_, id) = text(response).await;
+    while operations.usage().accepted > 0 {
+        tokio::task::yield_now().await;
+    }
+    id
+}
+
+async fn ask(operations: &Operations, path: &str) -> (u16, String) {
+    ask_by(operations, Method::GET, path).await
+}
+
+async fn ask_by(operations: &Operations, method: Method, path: &str) -> (u16, String) {
+    let request = request(method, &format!("/operations/{path}"));
+    let response = operations.status_service().oneshot(request).await.unwrap();
+    let (status, text) = text(response).await;
+    (status.as_u16(), text)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_result_is_taken_once_and_head_takes_nothing() {
+    let (operations, _) = operations();
+    let id = accept(&operations, SECOND, &Arc::default()).await;
+    let take = format!("{id}/take");
+    assert!(
+        ask(&operations, &take)
+            .await
+            .1
+            .starts_with("running, noted")
+    );
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(
+        ask_by(&operations, Method::HEAD, &take).await,
+        (200, String::new())
+    );
+    let (first, second) = tokio::join!(ask(&operations, &take), ask(&operations, &take));
+    assert_eq!(first, (200, "<result>".into()));
+    assert_eq!(second, (410, "expired ".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_that_forgets_stops_the_work() {
+    let (operations, _) = operations();
+    let ran = Arc::default();
+    let id = accept(&operations, SECOND, &ran).await;
+    let (status, told) = ask(&operations, &format!("{id}/drop")).await;
+    assert_eq!((status, &*told), (200, "cancelled now, noted"));
+    assert_eq!(ask(&operations, &id).await.0, 410);
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!((ran.load(SeqCst), operations.usage().running), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_is_abandoned_goes_on_unheard() {
+    let (operations, _) = operations();
+    let ran = Arc::default();
+    let id = accept(&operations, SECOND, &ran).await;
+    assert_eq!(ask(&operations, &format!("{id}/abandon")).await.0, 200);
+    assert_eq!(ask(&operations, &id).await.0, 410);
+    assert_eq!((ran.load(SeqCst), operations.usage().running), (0, 1));
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!((ran.load(SeqCst), operations.usage().running), (1, 0));
+    assert_eq!(ask(&operations, &id).await.0, 410);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dialect_learns_whether_a_cancel_came_in_time() {
+    let (operations, _) = operations();
+    let id = accept(&operations, SECOND, &Arc::default()).await;
+    let cancel = format!("{id}/cancel");
+    assert_eq!(ask(&operations, &cancel).await.1, "cancelled now, noted");
+    assert_eq!(ask(&operations, &cancel).await.1, "cancelled, noted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_are_counted_and_timed() {
+    let (operations, clock) = operations();
+    let id = accept(&operations, SECOND, &Arc::default()).await;
+    assert_eq!(
+        ask(&operations, &id).await.1,
+        "running, noted, 0 before, 0 s ago"
+    );
+    clock.advance(7 * SECOND);
+    assert_eq!(
+        ask(&operations, &id).await.1,
+        "running, noted, 1 before, 7 s ago"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_go_by_time_and_mount() {
+    let (operations, clock) = operations();
+    let elsewhere = operations.also("/elsewhere", Words).unwrap();
+    let mut ids = Vec::new();
+    for face in [&operations, &elsewhere, &operations] {
+        ids.push(accept(face, SECOND, &Arc::default()).await);
+        clock.advance(SECOND);
+    }
+    let list = async |query: String| ask(&operations, &query).await.1;
+    assert_eq!(
+        list(String::new()).await,
+        format!("{} {} {}", ids[2], ids[1], ids[0])
+    );
+    assert_eq!(list("?here".into()).await, format!("{} {}", ids[2], ids[0]));
+    let second = 1_000_001_000_000_u64;
+    assert_eq!(
+        list(format!("?since={second}")).await,
+        format!("{} {}", ids[2], ids[1])
+    );
+    assert_eq!(
+        list(format!("?until={second}")).await,
+        format!("{} {}", ids[1], ids[0])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dialect_does_not_admit_passes_and_caches_are_told() {
+    let (operations, _) = operations();
+    let inner = service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("at once")))
+    });
+    let mut quick = request(Method::POST, "/reports");
+    quick.headers_mut().remove("x-slow");
+    let response = operations
+        .layer()
+        .layer(inner)
+        .oneshot(quick)
+        .await
+        .unwrap();
+    assert_eq!(response.headers()["vary"], "prefer");
+    assert_eq!(text(response).await.1, "at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_problem_is_told_with_what_was_noted() {
+    let (operations, _) = operations();
+    let mut poll = request(
+        Method::GET,
+        "/operations/00000000-0000-4000-8000-000000000000",
+    );
+    poll.headers_mut()
+        .insert("x-note", "noted".parse().unwrap());
+    let response = operations.status_service().oneshot(poll).await.unwrap();
+    assert_eq!(text(response).await.1, "unknown noted");
+}
