@@ -25,7 +25,7 @@ use crate::{
     trace,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request, response};
 use http_body::Body;
 use std::{
     borrow::Cow,
@@ -552,19 +552,12 @@ impl<'a> Desk<'a> {
         let response = engine.view(face, record, sighting, &self.origin, |view| {
             face.dialect.accepted(&view, opt_in)
         });
-        let stored = record.ending().and_then(|ending| ending.response.as_ref());
         let (parts, answer) = response.into_parts();
-        let response = match (answer, stored) {
-            (Answer::Bytes(bytes) | Answer::Instead(bytes), _) => {
+        let response = match answer {
+            Answer::Bytes(bytes) | Answer::Instead(bytes) => {
                 Response::from_parts(parts, ReplyBody::new(bytes))
             }
-            (Answer::Stored, Some(stored)) => replay(parts, stored, self.version),
-            (Answer::Around { before, after }, Some(stored)) => {
-                Response::from_parts(parts, ReplyBody::around(before, stored, after))
-            }
-            (Answer::Stored | Answer::Around { .. }, None) => {
-                Response::from_parts(parts, ReplyBody::default())
-            }
+            answer => with_stored(parts, answer, record, self.version),
         };
         response.map(ResponseBody::own)
     }
@@ -613,6 +606,24 @@ impl<'a> Desk<'a> {
                     _ => self.stopped(Stop::Lost.outcome()),
                 }
             })
+    }
+}
+
+/// An answer with what is stored of the response in it.
+#[cold]
+fn with_stored(
+    parts: response::Parts,
+    answer: Answer,
+    record: &Record,
+    version: Version,
+) -> Response<ReplyBody> {
+    let stored = record.ending().and_then(|ending| ending.response.as_ref());
+    match (answer, stored) {
+        (Answer::Stored, Some(stored)) => replay(parts, stored, version),
+        (Answer::Around { before, after }, Some(stored)) => {
+            Response::from_parts(parts, ReplyBody::around(before, stored, after))
+        }
+        _ => Response::from_parts(parts, ReplyBody::default()),
     }
 }
 
