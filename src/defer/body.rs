@@ -1,6 +1,6 @@
 use crate::{
     operations::Engine,
-    record::{OperationId, StoredResponse},
+    record::{Content, OperationId, StoredResponse},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, response};
@@ -125,7 +125,10 @@ impl ReplyBody {
         );
         let unsized_ = trailers.is_some() && version <= Version::HTTP_11 && !bodiless;
         Self {
-            data: response.body(),
+            data: match response.body() {
+                Content::Inline(bytes) => bytes,
+                Content::Blob { .. } => Bytes::new(),
+            },
             trailers,
             unsized_,
             read: None,

@@ -33,8 +33,8 @@ use crate::{
     runner::capture,
     status::{StatusService, Wrapped},
     store::{
-        Clock, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError, StoreErrorKind,
-        StoreFuture,
+        Clock, Forget, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError,
+        StoreErrorKind, StoreFuture,
     },
 };
 use bytes::Bytes;
@@ -477,7 +477,7 @@ impl Operations {
     ///
     /// Dropped before its end, it has let go of the operation or not, and nothing in between.
     pub async fn forget(&self, id: OperationId) -> Result<Settled, StoreError> {
-        let settled = self.engine.store.forget(id).await?;
+        let settled = self.engine.store.forget(id, Forget::Ended).await?;
         if let Settled::Done(_) = settled {
             self.engine.hub.ended(id);
         }

@@ -12,7 +12,7 @@ use crate::{
     defer::rebuild::Driver,
     operations::{CompleteError, Detach, Engine, Live, Place, Signal, Sweeper, is_uncertain},
     record::{Capture, Ending, Record, Stop, StoredResponse, TooLarge},
-    store::{Claim, Created, Settled, StoreError, StoreErrorKind},
+    store::{Claim, Created, Intent, Settled, StoreError, StoreErrorKind},
     trace,
 };
 use bytes::Bytes;
@@ -175,6 +175,7 @@ impl From<Result<Created, StoreError>> for Kept<Claim> {
         match created {
             Ok(Created::New(claim)) => Self::New(claim),
             Ok(Created::Existing(record)) => Self::Existing(record),
+            Ok(Created::Queued) => unreachable!(),
             Ok(Created::Gone) => Self::Gone,
             Err(error) => {
                 trace::store_failed("create", &error);
@@ -214,9 +215,13 @@ where
 {
     // A future that was never polled has done nothing.
     let record = task.record.take();
-    let at_once = record
-        .as_ref()
-        .and_then(|record| task.engine().store.create(record).now().ok());
+    let at_once = record.as_ref().and_then(|record| {
+        task.engine()
+            .store
+            .create(record, Intent::Run(None))
+            .now()
+            .ok()
+    });
     if let Some(created) = at_once
         && !is_uncertain(&created)
     {
@@ -247,12 +252,12 @@ async fn keep(engine: &Engine, record: Option<Arc<Record>>) -> Kept<Claim> {
     let Some(record) = record else {
         return Kept::Failed(StoreError::new(StoreErrorKind::Unavailable));
     };
-    let mut created = engine.store.create(&record).await;
+    let mut created = engine.store.create(&record, Intent::Run(None)).await;
     for _ in 1..TRIES {
         if !is_uncertain(&created) {
             break;
         }
-        created = engine.store.create(&record).await;
+        created = engine.store.create(&record, Intent::Run(None)).await;
     }
     created.into()
 }

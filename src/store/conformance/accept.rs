@@ -3,14 +3,14 @@
 use super::{Draft, Make, Subject, TOMBSTONE_FOR, Wanted, done};
 use crate::{
     record::{OperationId, Owner, Phase, UniqueKey},
-    store::{Created, Lookup},
+    store::{Created, Forget, Intent, Lookup},
 };
 
 /// What was created is found, as it was given.
 pub async fn what_was_created_is_found(make: Make) {
     let subject = make(Wanted::default());
     let record = subject.draw(Draft::owner("alice"));
-    let claim = Subject::new_claim(subject.store.create(&record).await);
+    let claim = Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await);
     assert_eq!((claim.id(), claim.attempt()), (record.id, 1));
     let Lookup::Found(found) = subject.find(record.id).await else {
         panic!("not found")
@@ -37,8 +37,8 @@ pub async fn an_id_that_never_was_is_unknown(make: Make) {
 pub async fn create_is_idempotent_on_the_id(make: Make) {
     let subject = make(Wanted::default());
     let record = subject.draw(Draft::key("k"));
-    let first = Subject::new_claim(subject.store.create(&record).await);
-    let second = Subject::new_claim(subject.store.create(&record).await);
+    let first = Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await);
+    let second = Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await);
     assert_eq!(first, second);
     assert_eq!(subject.store.usage().operations, 1);
 }
@@ -48,7 +48,7 @@ pub async fn create_gives_no_claim_that_is_void(make: Make) {
     let subject = make(Wanted::default());
     for detach in [false, true] {
         let record = subject.draw(Draft::default());
-        let claim = Subject::new_claim(subject.store.create(&record).await);
+        let claim = Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await);
         if detach {
             done(
                 subject
@@ -59,7 +59,7 @@ pub async fn create_gives_no_claim_that_is_void(make: Make) {
         } else {
             done(subject.finish(&claim, subject.success(1)).await);
         }
-        match subject.store.create(&record).await {
+        match subject.store.create(&record, Intent::Run(None)).await {
             Ok(Created::Existing(found)) => assert_eq!(found.id, record.id),
             other => panic!("expected the existing one, got {other:?}"),
         }
@@ -70,7 +70,7 @@ pub async fn create_gives_no_claim_that_is_void(make: Make) {
 pub async fn create_does_not_revive_what_is_gone(make: Make) {
     let subject = make(Wanted::default());
     let id = subject.ended(Draft::default(), 1).await;
-    done(subject.store.forget(id).await);
+    done(subject.store.forget(id, Forget::Ended).await);
     assert!(matches!(
         subject.create(Draft::id(id)).await,
         Ok(Created::Gone)
@@ -106,7 +106,7 @@ pub async fn a_key_lives_as_long_as_the_tombstone(make: Make) {
     let subject = make(Wanted::default());
     let key = UniqueKey::shared("k");
     let id = subject.ended(Draft::key("k"), 1).await;
-    done(subject.store.forget(id).await);
+    done(subject.store.forget(id, Forget::Ended).await);
     assert!(matches!(
         subject.create(Draft::key("k")).await,
         Ok(Created::Gone)
@@ -131,7 +131,7 @@ pub async fn a_key_lives_as_long_as_the_tombstone(make: Make) {
 pub async fn a_key_is_free_after_the_sweep(make: Make) {
     let subject = make(Wanted::default());
     let id = subject.ended(Draft::key("k"), 1).await;
-    done(subject.store.forget(id).await);
+    done(subject.store.forget(id, Forget::Ended).await);
     subject.clock.advance(TOMBSTONE_FOR);
     subject.sweep().await;
     assert_ne!(subject.accept(Draft::key("k")).await.id(), id);

@@ -3,7 +3,7 @@
 use super::{Draft, KEEP_FOR, MOMENT, Make, Subject, Wanted, done};
 use crate::{
     record::{OperationId, Owner, Stop},
-    store::{ListQuery, Page, StateSet},
+    store::{Forget, ListQuery, Page, StateSet},
 };
 use std::num::NonZeroU16;
 
@@ -177,7 +177,7 @@ pub async fn a_cursor_outlives_what_it_points_at(make: Make) {
         let page = subject.store.list(&by(10, query.clone())).await.unwrap();
         assert_eq!(ids(&page), created[..10]);
         for id in created[5..15].iter().chain(&created[20..]) {
-            done(subject.store.forget(*id).await);
+            done(subject.store.forget(*id, Forget::Ended).await);
         }
         let rest = ListQuery {
             after: page.next,
@@ -185,7 +185,7 @@ pub async fn a_cursor_outlives_what_it_points_at(make: Make) {
         };
         assert_eq!(read_on(&subject, rest, async || {}).await, created[15..20]);
         for id in created[..5].iter().chain(&created[15..20]) {
-            done(subject.store.forget(*id).await);
+            done(subject.store.forget(*id, Forget::Ended).await);
         }
     }
 }
@@ -204,4 +204,54 @@ pub async fn what_is_new_does_not_come_into_later_pages(make: Make) {
         assert_eq!(read, ids(&before));
         assert!(read.ends_with(&created));
     }
+}
+
+/// What another face has accepted is not in the list of one.
+pub async fn a_list_is_filtered_by_face(make: Make) {
+    let subject = make(Wanted::default());
+    let draft = |face| Draft {
+        face: Some(face),
+        ..Draft::owner("alice")
+    };
+    let jobs = subject.accept(draft("/jobs")).await.id();
+    let others = subject.accept(draft("/operations")).await.id();
+    for (face, expected) in [
+        ("/jobs", vec![jobs]),
+        ("/operations", vec![others]),
+        ("/", vec![]),
+    ] {
+        for query in [ListQuery::all(), ListQuery::of(Owner::new("alice"))] {
+            let query = ListQuery {
+                face: Some(face.into()),
+                ..query
+            };
+            let listed = read_on(&subject, by(1, query), async || {}).await;
+            assert_eq!(listed, expected, "{face}");
+        }
+    }
+}
+
+/// From a time on, and until another, which is not in it.
+pub async fn a_list_is_filtered_by_time(make: Make) {
+    let subject = make(Wanted::default());
+    let mut created = Vec::new();
+    for _ in 0..4 {
+        let at = subject.clock.wall();
+        created.push((at, subject.accept(Draft::default()).await.id()));
+        subject.clock.advance(MOMENT);
+    }
+    let [_, (second, b), (_, c), (fourth, d)] = created[..] else {
+        unreachable!()
+    };
+    let list = async |since, until| {
+        let query = ListQuery {
+            since,
+            until,
+            ..ListQuery::all()
+        };
+        read_on(&subject, by(1, query), async || {}).await
+    };
+    assert_eq!(list(Some(second), Some(fourth)).await, [c, b]);
+    assert_eq!(list(Some(fourth), None).await, [d]);
+    assert_eq!(list(None, Some(second)).await.len(), 1);
 }

@@ -7,8 +7,8 @@ use crate::{
         Stop, UniqueKey,
     },
     store::{
-        Claim, Created, ListQuery, Lookup, Settled, StateSet, StoreError, StoreErrorKind,
-        StoreUsage,
+        Claim, Created, Forget, Intent, ListQuery, Lookup, Settled, StateSet, StoreError,
+        StoreErrorKind, StoreUsage,
     },
 };
 use std::{collections::HashMap, num::NonZeroU16, time::Duration};
@@ -441,6 +441,7 @@ impl Planned {
             owner: self.owner.clone(),
             key: self.key.map(named),
             keep_for: Some(self.keep_for),
+            ..Draft::default()
         }
     }
 }
@@ -505,7 +506,7 @@ impl Run {
         match kind {
             4 => {
                 let record = subject.draw(planned.draft(id));
-                let is = created(store.create(&record).await, id);
+                let is = created(store.create(&record, Intent::Run(None)).await, id);
                 assert_eq!(is, model.create(id, planned), "create again");
                 "create again"
             }
@@ -556,7 +557,11 @@ impl Run {
             }
             14 => {
                 let should = model.forget(id);
-                assert_eq!(settled(store.forget(id).await), should, "forget");
+                assert_eq!(
+                    settled(store.forget(id, Forget::Ended).await),
+                    should,
+                    "forget"
+                );
                 "forget"
             }
             15 => {
@@ -596,7 +601,7 @@ impl Run {
             keep_for: Duration::from_secs(choices.of(&[0, 2, 40])),
         };
         let record = self.subject.draw(planned.draft(OperationId::random()));
-        let is = self.subject.store.create(&record).await;
+        let is = self.subject.store.create(&record, Intent::Run(None)).await;
         let should = self.model.create(record.id, &planned);
         if let Ok(Created::New(claim)) = &is {
             let claim = Claim::new(claim.id(), claim.attempt(), claim.token());
@@ -626,8 +631,8 @@ impl Run {
         let mut query = ListQuery {
             owner,
             states,
-            after: None,
             limit,
+            ..ListQuery::all()
         };
         let mut listed = Vec::new();
         loop {
@@ -648,6 +653,7 @@ fn created(answer: Result<Created, StoreError>, id: OperationId) -> Answer {
             assert_eq!(claim.id(), id);
             Answer::New
         }
+        Ok(Created::Queued) => panic!("it was not to be queued"),
         Ok(Created::Existing(record)) => Answer::Existing(brief(&record)),
         Ok(Created::Gone) => Answer::Gone(None),
         Err(error) => failed(&error),
