@@ -2,6 +2,7 @@
 
 mod content;
 mod end_to_end;
+mod format;
 mod id;
 mod owner;
 mod reference;
@@ -12,6 +13,7 @@ mod time;
 
 pub use self::{
     content::{BlobId, Content},
+    format::Malformed,
     id::{InvalidId, OperationId},
     owner::{Fingerprint, Owner, UniqueKey},
     request::StoredRequest,

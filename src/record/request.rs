@@ -14,12 +14,12 @@ use std::fmt;
 /// in the hook that [`DeferLayer::restore`](crate::DeferLayer::restore) sets.
 #[derive(Clone)]
 pub struct StoredRequest {
-    version: Version,
-    uri_end: u32,
-    original_end: u32,
-    fields_end: u32,
-    head: Bytes,
-    body: Content,
+    pub(super) version: Version,
+    pub(super) uri_end: u32,
+    pub(super) original_end: u32,
+    pub(super) fields_end: u32,
+    pub(super) head: Bytes,
+    pub(super) body: Content,
 }
 
 impl StoredRequest {

@@ -11,11 +11,11 @@ use uuid::Uuid;
 /// is too long for that is a [blob](Content::Blob), and its name lies in its place.
 #[derive(Clone)]
 pub struct StoredResponse {
-    status: StatusCode,
-    is_blob: bool,
-    fields_end: u32,
-    body_end: usize,
-    bytes: Bytes,
+    pub(super) status: StatusCode,
+    pub(super) is_blob: bool,
+    pub(super) fields_end: u32,
+    pub(super) body_end: usize,
+    pub(super) bytes: Bytes,
 }
 
 impl StoredResponse {
@@ -102,6 +102,10 @@ const SENSITIVE: u16 = 1 << 15;
 impl<'a> Fields<'a> {
     pub(super) fn within(bytes: &'a Bytes, at: usize, end: usize) -> Self {
         Self { bytes, at, end }
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at == self.end
     }
 
     fn advance(&mut self, length: usize) -> Option<std::ops::Range<usize>> {

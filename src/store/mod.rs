@@ -18,8 +18,8 @@ pub use self::{
 };
 
 use crate::record::{
-    BlobId, Ending, OperationId, Outcome, Owner, Phase, Queue, Record, Sighting, StoredRequest,
-    Timestamp, UniqueKey,
+    BlobId, Ending, Malformed, OperationId, Outcome, Owner, Phase, Queue, Record, Sighting,
+    StoredRequest, Timestamp, UniqueKey,
 };
 use bytes::Bytes;
 use std::{
@@ -578,6 +578,12 @@ impl StoreError {
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
+    }
+}
+
+impl From<Malformed> for StoreError {
+    fn from(malformed: Malformed) -> Self {
+        Self::caused_by(StoreErrorKind::Corrupt, malformed)
     }
 }
 
