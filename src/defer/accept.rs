@@ -17,15 +17,15 @@ use crate::{
     operations::{Engine, Face, Live, Place},
     problem::{Problem, ProblemKind},
     record::{
-        Fingerprint, KeyUse, OperationId, Outcome, Owner, Record, Sighting, Stop, Submission,
-        UniqueKey,
+        Content, Fingerprint, KeyUse, OperationId, Outcome, Owner, Record, Rerun, Sighting, Stop,
+        StoredRequest, Submission, UniqueKey,
     },
     runner::{self, Hold, Kept, Reply, Task, Work},
     store::{Lookup, StoreError, StoreErrorKind},
     trace,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header, request};
 use http_body::Body;
 use std::{
     borrow::Cow,
@@ -166,10 +166,16 @@ impl<'a> Desk<'a> {
         } else {
             layer.options.wait
         };
-        let hold = asked.wait.unwrap_or(default).min(at_most);
+        let hold = match layer.options.accept_only {
+            true => Duration::ZERO,
+            false => asked.wait.unwrap_or(default).min(at_most),
+        };
         let opt_in = OptIn {
             asked: asked.asked,
-            wait: asked.wait.map(|_| hold),
+            wait: asked
+                .wait
+                .map(|_| hold)
+                .filter(|_| !layer.options.accept_only),
         };
         Self {
             engine,
@@ -335,17 +341,35 @@ impl<'a> Desk<'a> {
         // With a key the record comes first, so that duplicates meet; otherwise only what outlasts the wait is kept.
         let keep_first = self.hold.is_zero() || key.is_some();
         let record = self.record(&head, owner, key);
+        compact(&mut head);
+        if self.opt_in != OptIn::default() || self.options.accept_only {
+            self.face.dialect.take_out(&mut head.headers);
+        }
+        let request = record.submission.rerun.as_ref().map(|_| {
+            // It is for this crate to say.
+            head.headers.remove(runner::ATTEMPT);
+            Box::new(self.stored(&head, &body))
+        });
+        if self.options.accept_only
+            && let Some(request) = request
+        {
+            return match runner::keep_queued(place, record.clone(), request) {
+                Ok(kept) => Begun::Answered(self.kept(kept, &record)),
+                Err(kept) => Begun::Waiting(Box::new(Waiting {
+                    record,
+                    kept: Some(kept),
+                    reply: None,
+                })),
+            };
+        }
         let live = Live::new(&record, engine);
         let task = Task::new(
             record.clone(),
+            request,
             self.options.terms.clone(),
             Arc::new(live),
             place,
         );
-        compact(&mut head);
-        if self.opt_in != OptIn::default() {
-            self.face.dialect.take_out(&mut head.headers);
-        }
         let (body, driver) = make.make(body).into_parts();
         let work = Work {
             inner,
@@ -452,10 +476,25 @@ impl<'a> Desk<'a> {
             Submission::new(head.method.clone(), target, face, self.options.keep_for);
         submission.owner = owner;
         submission.key = key;
+        if self.engine.keeps_requests || self.options.accept_only {
+            submission.rerun = Some(Box::new(Rerun {
+                queue: self.options.queue.clone(),
+                attempts: self.options.attempts,
+                start_within: self.options.terms.start_within,
+            }));
+        }
         let now = self.engine.clock.wall();
         let mut record = Record::new(OperationId::random(), submission, now);
         record.report = self.options.report.clone();
         Arc::new(record)
+    }
+
+    /// What of the request is kept for those who may run it.
+    #[cold]
+    fn stored(&self, head: &request::Parts, body: &Buffered) -> StoredRequest {
+        let (content, without) = (body.bytes().clone(), &self.options.not_stored);
+        let content = Content::Inline(content);
+        StoredRequest::capture(head, original(head), content, body.trailers(), without)
     }
 
     fn accepted<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
@@ -529,8 +568,8 @@ fn own<R>(response: Response<Bytes>) -> Response<ResponseBody<R>> {
     response.map(|bytes| ResponseBody::own(ReplyBody::new(bytes)))
 }
 
-/// The target as the client sent it, before a router took a prefix away.
-fn target(head: &request::Parts) -> &str {
+/// The URI as the client sent it, before a router took a prefix away.
+fn original(head: &request::Parts) -> &Uri {
     #[cfg(feature = "axum")]
     let uri = head
         .extensions
@@ -538,6 +577,12 @@ fn target(head: &request::Parts) -> &str {
         .map_or(&head.uri, |uri| &uri.0);
     #[cfg(not(feature = "axum"))]
     let uri = &head.uri;
+    uri
+}
+
+/// Its path and query.
+fn target(head: &request::Parts) -> &str {
+    let uri = original(head);
     uri.path_and_query().map_or("", |path| path.as_str())
 }
 

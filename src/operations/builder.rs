@@ -1,5 +1,6 @@
 use super::{
-    Engine, Face, Limits, Operations, hub::Hub, live::Registry, places::Places, sweeper::Sweeper,
+    Engine, Face, Heartbeat, Limits, Operations, hub::Hub, live::Registry, places::Places,
+    sweeper::Sweeper,
 };
 use crate::{
     dialect::{Dialect, Head, Mount, Rfc},
@@ -161,6 +162,8 @@ impl Builder {
         });
         let face = Arc::new(Face::new(mount, self.dialect, self.owner, self.shared_keys));
         let engine = Arc::new(Engine {
+            keeps_requests: store.keeps_requests(),
+            heartbeat: store.lease().map(Heartbeat::new),
             store,
             clock,
             turns: Semaphore::new(limits.running.min(Semaphore::MAX_PERMITS)),
@@ -174,6 +177,7 @@ impl Builder {
             places: Places::default(),
             draining: AtomicBool::new(false),
             interrupted: AtomicU64::new(0),
+            handed_back: AtomicU64::new(0),
             idle: Notify::new(),
         });
         Ok(Operations { engine, face })

@@ -2,6 +2,7 @@
 
 mod builder;
 mod drain;
+mod heartbeat;
 mod hub;
 mod limits;
 mod live;
@@ -14,6 +15,7 @@ pub use self::{
     limits::Limits,
 };
 pub(crate) use self::{
+    heartbeat::Heartbeat,
     hub::{Reader, Until},
     live::{Detach, Live, News, Signal},
     places::{Place, UploadBytes},
@@ -29,8 +31,8 @@ use self::{
 use crate::{
     defer::DeferLayer,
     dialect::{Dialect, Head, Links, Mount, View},
-    record::{Capture, Ending, OperationId, Owner, Phase, Record, Revision, Sighting, Stop},
-    runner::capture,
+    record::{Capture, Ending, OperationId, Owner, Phase, Queue, Record, Revision, Sighting, Stop},
+    runner::{Worker, capture},
     status::{StatusService, Wrapped},
     store::{
         Clock, Forget, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError,
@@ -75,6 +77,9 @@ pub struct Operations {
 
 pub(crate) struct Engine {
     pub(crate) store: Arc<dyn Store>,
+    /// Whether it is to be given the requests of all operations.
+    pub(crate) keeps_requests: bool,
+    pub(crate) heartbeat: Option<Heartbeat>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
     verdict: Option<Verdict>,
@@ -84,10 +89,12 @@ pub(crate) struct Engine {
     pub(crate) hub: Hub,
     pub(crate) sweeper: Sweeper,
     places: Places,
-    turns: Semaphore,
+    pub(crate) turns: Semaphore,
     draining: AtomicBool,
     /// Operations that were ended as interrupted.
     interrupted: AtomicU64,
+    /// Operations that were given back for others to run.
+    handed_back: AtomicU64,
     /// Told when nothing is pending any more.
     idle: Notify,
 }
@@ -160,6 +167,12 @@ impl Engine {
     /// Work was interrupted, kept or not.
     pub(crate) fn interrupted(&self) {
         self.interrupted.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// An operation was given back for others to run.
+    pub(crate) fn handed_back(&self, record: &Record) {
+        self.handed_back.fetch_add(1, Ordering::SeqCst);
+        self.hub.changed(record.id);
     }
 
     fn interruptions(&self) -> u64 {
@@ -323,6 +336,26 @@ impl Operations {
         StatusService::new(self.clone())
     }
 
+    /// Runs what others have accepted for this queue, given back, or lost: a process, or a task, beside those that accept.
+    ///
+    /// ```no_run
+    /// use axum::{Router, body::Body, routing::post};
+    /// use tower_lro::Operations;
+    ///
+    /// # async fn slow_report() {}
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let operations = Operations::builder().build()?;
+    /// // The same router that the web tier defers to, below what authenticates.
+    /// let app: Router = Router::new().route("/reports", post(slow_report));
+    /// tokio::spawn(operations.worker::<_, Body>("default", app).run());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn worker<S, B>(&self, queue: impl Into<Queue>, inner: S) -> Worker<S, B> {
+        Worker::new(self.clone(), queue.into(), inner)
+    }
+
     /// One service that answers under the mount and defers the rest: for servers without a router.
     /// [`DeferLayer::wrap`] is the same with options.
     pub fn wrap<S>(&self, inner: S) -> Wrapped<S> {
@@ -479,6 +512,27 @@ impl Operations {
     pub async fn forget(&self, id: OperationId) -> Result<Settled, StoreError> {
         let settled = self.engine.store.forget(id, Forget::Ended).await?;
         if let Settled::Done(_) = settled {
+            self.engine.hub.ended(id);
+        }
+        Ok(settled)
+    }
+
+    /// Lets go of an operation whether or not it has ended, as [`forget`](Self::forget) does of those that have. What runs
+    /// of it here is stopped as by a cancel, but nobody will learn how it ended.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its end, it has let go of the operation or not, and nothing in between.
+    pub async fn remove(&self, id: OperationId) -> Result<Settled, StoreError> {
+        let settled = self.engine.store.forget(id, Forget::Any).await?;
+        if let Settled::Done(_) = settled {
+            if let Some(live) = self.engine.live.remove(id) {
+                live.raise(Signal::Ended);
+            }
             self.engine.hub.ended(id);
         }
         Ok(settled)

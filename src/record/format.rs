@@ -329,8 +329,9 @@ impl StoredResponse {
 /// Whether the bytes from `start` to `end` are fields to the last.
 fn check(bytes: &Bytes, start: usize, end: usize) -> Read<()> {
     let mut fields = Fields::within(bytes, start, end);
-    while fields.next().is_some() {}
-    if fields.is_at_end() {
+    let told = fields.clone().count();
+    let read = fields.by_ref().map_while(Some).count();
+    if told == read && fields.is_at_end() {
         Ok(())
     } else {
         malformed()

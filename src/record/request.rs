@@ -11,7 +11,7 @@ use std::fmt;
 ///
 /// What it is made of beside the body lies in one allocation of just the right size. The method is in the
 /// [`Submission`](super::Submission). Extensions are not kept: what layers outside have put there is theirs to put back,
-/// in the hook that [`DeferLayer::restore`](crate::DeferLayer::restore) sets.
+/// in the hook that [`Worker::restore`](crate::Worker::restore) sets.
 #[derive(Clone)]
 pub struct StoredRequest {
     pub(super) version: Version,
