@@ -424,7 +424,12 @@ impl<'a> Desk<'a> {
                 },
             },
             Ok(Reply::Response(captured)) => {
-                let body = ReplyBody::stored(&captured.stored, self.version);
+                let store = &self.engine.store;
+                let mut body = ReplyBody::stored(store, &captured.stored, self.version);
+                if record.submission.key.is_none() {
+                    // It never became an operation.
+                    body.remove_at_end();
+                }
                 let mut response = Response::new(body);
                 if let Some(head) = captured.head {
                     response = Response::from_parts(*head, response.into_body());
@@ -554,9 +559,10 @@ impl<'a> Desk<'a> {
     fn answered_before<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
         self.engine.view(self.face, record, None, |view| {
             match (view.replay(), view.response(), view.ending()) {
-                (Some(head), Some(stored), _) => {
-                    self.at_once(record, replay(head, stored, self.version))
-                }
+                (Some(head), Some(stored), _) => self.at_once(
+                    record,
+                    replay(&self.engine.store, head, stored, self.version),
+                ),
                 (_, _, Some(ending)) => self.stopped(ending.outcome),
                 _ => self.stopped(Stop::Lost.outcome()),
             }

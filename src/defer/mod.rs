@@ -13,7 +13,7 @@ mod upload;
 
 pub(crate) use self::{body::replay, layer::Options};
 pub use self::{
-    body::{ReplyBody, ResponseBody},
+    body::{BodyError, ReplyBody, ResponseBody},
     future::ResponseFuture,
     layer::{ByTrait, DeferLayer, MakeBody, WithFunction},
     service::Defer,

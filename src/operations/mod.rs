@@ -31,8 +31,10 @@ use self::{
 use crate::{
     defer::DeferLayer,
     dialect::{Dialect, Head, Links, Mount, View},
-    record::{Capture, Ending, OperationId, Owner, Phase, Queue, Record, Revision, Sighting, Stop},
-    runner::{Worker, capture},
+    record::{
+        BlobId, Capture, Ending, OperationId, Owner, Phase, Queue, Record, Revision, Sighting, Stop,
+    },
+    runner::{Unnamed, Worker, capture},
     status::{StatusService, Wrapped},
     store::{
         Clock, Forget, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError,
@@ -257,6 +259,15 @@ impl Engine {
             .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
     }
 
+    /// A blob was written for an end that another has come before. Where nobody knows, the sweep will.
+    pub(crate) fn discard_unless_named(&self, blob: Option<BlobId>, settled: &Settled) {
+        if let (Some(blob), Settled::Done(record) | Settled::Stands(record)) = (blob, settled)
+            && record.ending().and_then(Ending::blob) != Some(blob)
+        {
+            drop(Unnamed::new(self.store.clone(), blob));
+        }
+    }
+
     fn complete(&self, id: OperationId, ending: &Ending) -> StoreFuture<'_, Settled> {
         // What the handler has said must not be lost with its end.
         let last_words = self.live.get(id).map(|live| live.sighting());
@@ -472,16 +483,18 @@ impl Operations {
         };
         let limit = self.engine.limits.response_body;
         let begun = Capture::begin(&head, &target, body.size_hint().lower(), limit)?;
-        let stored = capture(&*self.engine.store, begun, body).await?;
+        let stored = capture(&self.engine.store, begun, body).await?;
         let is_failure = self.engine.is_failure(&head);
         let ending = Ending::with_response(stored, is_failure, self.engine.clock.wall());
-        self.engine
-            .end_now(id, ending)
-            .await
-            .map_err(|error| match error.kind() {
-                StoreErrorKind::Full => CompleteError::TooLarge,
-                _ => CompleteError::Store(error),
-            })
+        let blob = ending.blob();
+        let settled = self.engine.end_now(id, ending).await;
+        if let Ok(settled) = &settled {
+            self.engine.discard_unless_named(blob, settled);
+        }
+        settled.map_err(|error| match error.kind() {
+            StoreErrorKind::Full => CompleteError::TooLarge,
+            _ => CompleteError::Store(error),
+        })
     }
 
     /// Ends an operation that has not ended, as cancelled; one that has [stands](Settled::Stands). Its handler is told,

@@ -52,6 +52,10 @@ impl StoredResponse {
         }
     }
 
+    pub(super) fn body_blob(&self) -> Option<BlobId> {
+        self.blob().map(|(id, _)| id)
+    }
+
     fn blob(&self) -> Option<(BlobId, u64)> {
         if !self.is_blob {
             return None;

@@ -1,4 +1,4 @@
-use super::{StoredResponse, Timestamp};
+use super::{BlobId, StoredResponse, Timestamp};
 use std::fmt;
 
 /// How an operation stands. "Ended without an ending" cannot be built.
@@ -184,6 +184,12 @@ impl Ending {
             response: Some(response),
             answered: false,
         }
+    }
+
+    /// The blob that holds the response's body, if it is in one.
+    #[must_use]
+    pub fn blob(&self) -> Option<BlobId> {
+        self.response.as_ref()?.body_blob()
     }
 
     /// The end of an operation that has no response to show.

@@ -6,8 +6,11 @@ mod guarded;
 mod handle;
 mod worker;
 
-pub(crate) use self::capture::capture;
 pub(crate) use self::worker::ATTEMPT;
+pub(crate) use self::{
+    blob::{Reader, Unnamed},
+    capture::capture,
+};
 pub use self::{
     handle::{DetachError, MetadataError, OperationHandle},
     worker::{SeenUri, Worker},
@@ -501,6 +504,9 @@ fn close<E: Into<BoxError>>(
     };
     match finished {
         Some(Ok(settled)) => {
+            // Left here if it was refused.
+            let blob = ending.as_ref().and_then(Ending::blob);
+            task.engine().discard_unless_named(blob, &settled);
             task.close(Some(settled), hold, reply);
             None
         }
@@ -568,6 +574,7 @@ impl<E> Unfinished<E> {
                 return;
             }
         }
+        let blob = ending.as_ref().and_then(Ending::blob);
         let settled = {
             let mut writing = pin!(write(&self.task, &self.claim, ending, failed));
             let hold = &mut self.hold;
@@ -583,6 +590,7 @@ impl<E> Unfinished<E> {
             })
             .await
         };
+        self.task.engine().discard_unless_named(blob, &settled);
         self.task.close(Some(settled), self.hold, self.reply);
     }
 }
@@ -744,7 +752,7 @@ where
         let engine = place.engine();
         let (is_failure, head, begun, body) = begin(engine, target, terms, response, held)?;
         // In a box: while the handler runs, which may be long, no room is set aside for what comes after it.
-        let captured = Box::pin(capture(&*engine.store, begun, body));
+        let captured = Box::pin(capture(&engine.store, begun, body));
         let stored = beside(&mut driver, captured).await?;
         Ok(Captured {
             head,

@@ -199,7 +199,9 @@ impl<'a> Monitor<'a> {
         // What stands for the result where there is one, such as a redirect to it, is not its delivery.
         let is_result = matches!(answer, Answer::Stored) || stored.is_none();
         let mut response = match (answer, stored) {
-            (Answer::Stored, Some(stored)) => replay(parts, stored, head.version),
+            (Answer::Stored, Some(stored)) => {
+                replay(&self.engine().store, parts, stored, head.version)
+            }
             (Answer::Stored, None) => Response::from_parts(parts, ReplyBody::default()),
             (Answer::Bytes(bytes), _) => {
                 let tag = parts.headers.get(header::ETAG);

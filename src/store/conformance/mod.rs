@@ -46,8 +46,8 @@ pub mod race;
 pub mod room;
 
 use super::{
-    Claim, Claimed, Clock, Created, Intent, Lookup, Settled, Store, StoreError, StoreErrorKind,
-    Swept,
+    Claim, Claimed, Clock, Created, Held, Intent, Lookup, Settled, Store, StoreError,
+    StoreErrorKind, Swept,
 };
 use crate::record::{
     Capture, Content, Ending, Fingerprint, KeyUse, OperationId, Outcome, Owner, Phase, Queue,
@@ -245,6 +245,26 @@ impl Subject {
         let record = self.draw(draft);
         let intent = Intent::Run(Some(&request()));
         Self::new_claim(self.store.create(&record, intent).await)
+    }
+
+    /// Lets time pass while claims are renewed, where they have to be.
+    async fn pass(&self, time: Duration, claims: impl Iterator<Item = &Claim> + Clone) {
+        let Some(lease) = self.store.lease() else {
+            return self.clock.advance(time);
+        };
+        let mut left = time;
+        while !left.is_zero() {
+            let step = left.min(lease / 3);
+            self.clock.advance(step);
+            left -= step;
+            let held = claims.clone().map(|claim| Held {
+                id: claim.id(),
+                token: claim.token(),
+                sighting: None,
+            });
+            let held: Vec<_> = held.collect();
+            self.store.renew(&held).await.unwrap();
+        }
     }
 
     /// What the queue has to give.

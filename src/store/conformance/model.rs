@@ -476,12 +476,19 @@ impl Choices {
 impl Run {
     /// Lets time pass, and has done what is due then.
     async fn pass(&mut self, time: Duration) {
-        self.subject.clock.advance(time);
+        let claims = self.given.iter().map(|(claim, _)| claim);
+        self.subject.pass(time, claims).await;
         self.model.now += time;
         let swept = self.subject.sweep().await;
         let mut ended: Vec<_> = swept.ended.iter().map(|record| record.id).collect();
         ended.sort();
-        assert_eq!((ended, swept.next), self.model.sweep(), "sweep");
+        let (should, next) = self.model.sweep();
+        assert_eq!(ended, should, "sweep");
+        match self.subject.store.lease() {
+            None => assert_eq!(swept.next, next, "sweep"),
+            // A claim that lapses is due as well.
+            Some(_) => assert!(swept.next <= next || next.is_none(), "sweep"),
+        }
     }
 
     /// Takes a step, and tells its name.

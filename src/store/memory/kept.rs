@@ -6,7 +6,7 @@ use crate::{
         Ending, Event, OperationId, Owner, Phase, Queue, Record, Sighting, Stop, StoredRequest,
         Timestamp, UniqueKey,
     },
-    store::{Claim, Claimed, Lookup, Settled},
+    store::{Claim, Claimed, Held, Lookup, Settled},
 };
 use hashbrown::HashTable;
 use std::{
@@ -313,6 +313,25 @@ impl Kept {
         self.agenda.push(Reverse((due, hash)));
         enqueue(&rerun.queue, sequence, hash);
         Settled::Done(entry.record.clone())
+    }
+
+    /// Takes in what was seen of an operation. `false` if the claim is void.
+    pub(super) fn renew(&mut self, held: &Held, now: Tick) -> bool {
+        let Some(entry) = self
+            .entries
+            .find_mut(held.id.hash64(), |entry| entry.record.id == held.id)
+            .filter(|entry| !entry.has_expired(now))
+        else {
+            return false;
+        };
+        let claim = entry.claim(&self.reruns);
+        if claim.is_none_or(|claim| claim.token() != held.token) {
+            return false;
+        }
+        if let Some(sighting) = &held.sighting {
+            Arc::make_mut(&mut entry.record).observe(sighting);
+        }
+        true
     }
 
     /// Keeps a new entry, whose id must not be here and whose sequence must be the greatest so far.

@@ -22,7 +22,7 @@ use self::{
     time::Tick,
 };
 use super::{
-    Change, Changes, Claim, Claimed, Clock, Created, Forget, Intent, ListQuery, Lookup, Page,
+    Change, Changes, Claim, Claimed, Clock, Created, Forget, Held, Intent, ListQuery, Lookup, Page,
     Settled, Store, StoreError, StoreErrorKind, StoreFuture, StoreUsage, Swept,
 };
 use crate::record::{Ending, OperationId, Queue, Record, Sighting, UniqueKey};
@@ -210,7 +210,11 @@ impl MemoryStore {
             match intent {
                 Intent::Run(None) => kept.insert(entry),
                 Intent::Run(Some(request)) => {
-                    kept.insert_rerun(entry, Rerun::new(record, request, Some(sequence)), self.now());
+                    kept.insert_rerun(
+                        entry,
+                        Rerun::new(record, request, Some(sequence)),
+                        self.now(),
+                    );
                 }
                 Intent::Queue(request) => {
                     let rerun = Rerun::new(record, request, None);
@@ -243,6 +247,20 @@ impl MemoryStore {
             claimed.extend(taken);
         }
         claimed
+    }
+
+    fn renew_now(&self, held: &[Held]) -> Vec<OperationId> {
+        let now = self.now();
+        let mut void = Vec::new();
+        for held in held {
+            let holds = self.shard(held.id).write(|kept| kept.renew(held, now));
+            if !holds {
+                void.push(held.id);
+            } else if held.sighting.is_some() {
+                self.hints.send(Change::Operation(held.id));
+            }
+        }
+        void
     }
 
     fn release_now(&self, claim: &Claim, sighting: &Sighting) -> Settled {
@@ -437,6 +455,10 @@ impl Store for MemoryStore {
 
     fn claim<'a>(&'a self, queue: &'a Queue, at_most: NonZeroU16) -> StoreFuture<'a, Vec<Claimed>> {
         StoreFuture::ready(Ok(self.claim_now(queue, at_most)))
+    }
+
+    fn renew<'a>(&'a self, held: &'a [Held]) -> StoreFuture<'a, Vec<OperationId>> {
+        StoreFuture::ready(Ok(self.renew_now(held)))
     }
 
     fn release<'a>(&'a self, claim: &'a Claim, sighting: &'a Sighting) -> StoreFuture<'a, Settled> {
