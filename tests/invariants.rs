@@ -374,6 +374,31 @@ async fn what_comes_in_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_refused_is_heard_out_within_bounds() {
+    let house = house(|limits| {
+        limits.request_body = 10;
+        limits.discards = 1;
+    });
+    let upload = || {
+        let app = house.app.clone();
+        let body = trickle(&[0; 11], seconds(2), 2);
+        let request = Request::post("/work").body(body).unwrap();
+        async move {
+            let before = Instant::now();
+            let answer = send(&app, request).await.unwrap();
+            assert_eq!(answer.refusal(), (413, "too-large".into()));
+            let closes = answer.field("connection") == Some("close");
+            (before.elapsed().as_secs(), closes)
+        }
+    };
+    // Each is refused with its first piece; the second comes two seconds later.
+    assert_eq!(upload().await, (2, false));
+    let (one, other) = tokio::join!(upload(), upload());
+    assert_eq!((one, other), ((2, false), (0, true)));
+    assert_eq!(upload().await, (2, false));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_goes_on_is_bounded() {
     let house = house(|limits| {
         limits.running = 2;

@@ -36,6 +36,7 @@ const BOUNDS: &[Bound] = &[
     ("upload_time", "30 s", |limits| {
         limits.upload_time == secs(30)
     }),
+    ("discards", "1,024", |limits| limits.discards == 1024),
     ("response_body", "16 MiB", |limits| {
         limits.response_body == 16 * MIB
     }),
@@ -1105,6 +1106,7 @@ fn a_value_that_cannot_be_is_refused_by_its_name_outside_of_a_runtime() {
         ("request_body", |limits| limits.request_body = 0, true),
         ("response_body", |limits| limits.response_body = 0, true),
         ("uploading_bytes", |limits| limits.uploading_bytes = 0, true),
+        ("discards", |limits| limits.discards = 0, true),
         ("tombstones", |limits| limits.tombstones = 0, true),
         ("readers", |limits| limits.readers = 0, true),
         (
@@ -1126,6 +1128,7 @@ fn a_value_that_cannot_be_is_refused_by_its_name_outside_of_a_runtime() {
     let largest = limited(|limits| {
         limits.running = usize::MAX;
         limits.accepted = usize::MAX;
+        limits.discards = usize::MAX;
         limits.readers = usize::MAX;
         limits.readers_per_operation = usize::MAX;
         limits.stored = u64::MAX;

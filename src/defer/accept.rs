@@ -21,11 +21,11 @@ use crate::{
         StoredRequest, Submission, UniqueKey,
     },
     runner::{self, Hold, Kept, Reply, Task, Work},
-    store::{Forget, Lookup, Settled, StoreError, StoreErrorKind},
+    store::{Forget, Lookup, Settled, Store, StoreError, StoreErrorKind},
     trace,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request, response};
 use http_body::Body;
 use std::{
     borrow::Cow,
@@ -80,7 +80,7 @@ where
         match later {
             Ok(waiting) => Box::pin(desk.answer(waiting)).await,
             Err(mut refused) => {
-                Box::pin(refused.discard(desk.options.request_body, body)).await;
+                Box::pin(refused.discard(desk.engine, desk.options.request_body, body)).await;
                 Ok(refused.response)
             }
         }
@@ -103,12 +103,12 @@ struct Refused<R> {
 }
 
 impl<R> Refused<R> {
-    async fn discard<B>(&mut self, limit: u64, body: Pin<&mut Upload<B>>)
+    async fn discard<B>(&mut self, engine: &Arc<Engine>, limit: u64, body: Pin<&mut Upload<B>>)
     where
         B: Body<Data = Bytes> + Send + 'static,
     {
         let (version, headers, response) = (self.version, &self.headers, &mut self.response);
-        upload::discard(limit, self.read, version, headers, body, response).await;
+        upload::discard(engine, limit, self.read, version, headers, body, response).await;
     }
 }
 
@@ -605,20 +605,12 @@ impl<'a> Desk<'a> {
         let response = engine.view(face, record, sighting, &self.origin, |view| {
             face.dialect.accepted(&view, opt_in)
         });
-        let stored = record.ending().and_then(|ending| ending.response.as_ref());
         let (parts, answer) = response.into_parts();
-        let response = match (answer, stored) {
-            (Answer::Bytes(bytes) | Answer::Instead(bytes), _) => {
+        let response = match answer {
+            Answer::Bytes(bytes) | Answer::Instead(bytes) => {
                 Response::from_parts(parts, ReplyBody::new(bytes))
             }
-            (Answer::Stored, Some(stored)) => replay(&engine.store, parts, stored, self.version),
-            (Answer::Around { before, after }, Some(stored)) => Response::from_parts(
-                parts,
-                ReplyBody::around(&engine.store, before, stored, after),
-            ),
-            (Answer::Stored | Answer::Around { .. }, None) => {
-                Response::from_parts(parts, ReplyBody::default())
-            }
+            answer => with_stored(&engine.store, parts, answer, record, self.version),
         };
         response.map(ResponseBody::own)
     }
@@ -668,6 +660,25 @@ impl<'a> Desk<'a> {
                 _ => self.stopped(Stop::Lost.outcome()),
             }
         })
+    }
+}
+
+/// An answer with what is stored of the response in it.
+#[cold]
+fn with_stored(
+    store: &Arc<dyn Store>,
+    parts: response::Parts,
+    answer: Answer,
+    record: &Record,
+    version: Version,
+) -> Response<ReplyBody> {
+    let stored = record.ending().and_then(|ending| ending.response.as_ref());
+    match (answer, stored) {
+        (Answer::Stored, Some(stored)) => replay(store, parts, stored, version),
+        (Answer::Around { before, after }, Some(stored)) => {
+            Response::from_parts(parts, ReplyBody::around(store, before, stored, after))
+        }
+        _ => Response::from_parts(parts, ReplyBody::default()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{compact::compact_trailers, rebuild::Buffered};
 use crate::{
     dialect::Head,
-    operations::{Engine, UploadBytes},
+    operations::{Discard, Engine, UploadBytes},
     problem::{Problem, ProblemKind},
 };
 use bytes::{Buf, Bytes};
@@ -149,7 +149,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
         }
     }
 
-    fn read_behind(self: Pin<&mut Self>, at_most: u64)
+    fn read_behind(self: Pin<&mut Self>, at_most: u64, discard: Discard)
     where
         B: Send + 'static,
     {
@@ -160,6 +160,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
             tokio::spawn(async move {
                 let emptied = empty(body.as_mut(), at_most);
                 let _ = tokio::time::timeout(DISCARD_TIME, emptied).await;
+                drop(discard);
             });
         }
     }
@@ -214,7 +215,10 @@ pub(super) enum Extent {
 /// the limit or 16 MiB, or for 5 s; then the connection is given up. One that waits for `100 Continue` has not begun to
 /// send. On HTTP/2 clients do listen, so the rest is read behind the answer; but were it not read, the stream would be
 /// reset right behind the answer (RFC 9113, section 8.1), and some then forget what they have heard.
+///
+/// No more than [`Limits::discards`](crate::Limits::discards) at a time: the others are cut off.
 pub(super) async fn discard<B, T>(
+    engine: &Arc<Engine>,
     limit: u64,
     read: Extent,
     version: Version,
@@ -229,8 +233,10 @@ pub(super) async fn discard<B, T>(
     }
     let at_most = limit.saturating_mul(4).max(DISCARD);
     if version > Version::HTTP_11 {
-        if read != Extent::Broken {
-            body.read_behind(at_most);
+        if read != Extent::Broken
+            && let Some(discard) = Discard::begin(engine)
+        {
+            body.read_behind(at_most, discard);
         }
         return;
     }
@@ -239,11 +245,14 @@ pub(super) async fn discard<B, T>(
     let waits = expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
         && version == Version::HTTP_11
         && read == Extent::None;
-    let emptied = !waits && read != Extent::Broken && {
-        let emptied = pin!(empty(body, at_most));
-        tokio::time::timeout(DISCARD_TIME, emptied)
-            .await
-            .unwrap_or(false)
+    let emptied = match Discard::begin(engine) {
+        Some(_discard) if !waits && read != Extent::Broken => {
+            let emptied = pin!(empty(body, at_most));
+            tokio::time::timeout(DISCARD_TIME, emptied)
+                .await
+                .unwrap_or(false)
+        }
+        _ => false,
     };
     if !emptied {
         let close = const { HeaderValue::from_static("close") };

@@ -207,15 +207,21 @@ impl<'a> Links<'a> {
 
     /// Appends the URL of the operation's monitor and `suffix`, such as `/result`.
     pub fn write(self, out: &mut Vec<u8>, suffix: &str) {
-        self.write_below(out, "", suffix);
+        if !self.origin.is_empty() {
+            out.extend_from_slice(self.origin.as_bytes());
+        }
+        let url = self.mount.url();
+        out.reserve(url.len() + 1 + ID_LEN + suffix.len());
+        out.extend_from_slice(url.as_bytes());
+        out.push(b'/');
+        out.extend_from_slice(&self.id);
+        out.extend_from_slice(suffix.as_bytes());
     }
 
     /// Appends the URL of the mount, `path` such as `/results`, the operation's name, and `suffix`.
     pub fn write_below(self, out: &mut Vec<u8>, path: &str, suffix: &str) {
-        let (origin, url) = (self.origin, self.mount.url());
-        out.reserve(origin.len() + url.len() + path.len() + 1 + ID_LEN + suffix.len());
-        out.extend_from_slice(origin.as_bytes());
-        out.extend_from_slice(url.as_bytes());
+        out.extend_from_slice(self.origin.as_bytes());
+        out.extend_from_slice(self.mount.url().as_bytes());
         out.extend_from_slice(path.as_bytes());
         out.push(b'/');
         out.extend_from_slice(&self.id);
@@ -225,7 +231,9 @@ impl<'a> Links<'a> {
     /// The URL of the operation's monitor and `suffix`, such as `/result`, as the value of a field.
     #[must_use]
     pub fn header(self, suffix: &str) -> HeaderValue {
-        self.header_below("", suffix)
+        let mut url = Vec::new();
+        self.write(&mut url, suffix);
+        value(url)
     }
 
     /// The URL that [`write_below`](Self::write_below) writes, as the value of a field.
@@ -237,8 +245,7 @@ impl<'a> Links<'a> {
     pub fn header_below(self, path: &str, suffix: &str) -> HeaderValue {
         let mut url = Vec::new();
         self.write_below(&mut url, path, suffix);
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(url))
-            .expect("mounts are checked to be visible ASCII")
+        value(url)
     }
 
     /// A reference to another resource of the application, such as what a handler has
@@ -251,6 +258,11 @@ impl<'a> Links<'a> {
             reference.to_owned()
         }
     }
+}
+
+fn value(url: Vec<u8>) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(url))
+        .expect("mounts are checked to be visible ASCII")
 }
 
 #[cfg(test)]

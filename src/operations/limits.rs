@@ -21,6 +21,9 @@ pub struct Limits {
     pub uploading_bytes: u64,
     /// Time that reading one request body may take. Default 30 s; over it: 408 `upload-timeout`.
     pub upload_time: Duration,
+    /// Refused requests whose bodies are read on for up to 5 s, so that clients that are busy sending hear of it.
+    /// Default 1,024; over it they are cut off.
+    pub discards: usize,
     /// Bytes of one response body, and of its trailers. Default 16 MiB; over it the operation fails as
     /// `result-too-large`.
     pub response_body: u64,
@@ -68,6 +71,7 @@ impl Default for Limits {
             request_body: 2 * MIB,
             uploading_bytes: 64 * MIB,
             upload_time: Duration::from_secs(30),
+            discards: 1024,
             response_body: 16 * MIB,
             running: 256,
             accepted: 1024,

@@ -19,7 +19,7 @@ pub(crate) use self::{
     heartbeat::Heartbeat,
     hub::{Reader, Until},
     live::{Detach, Live, News, Signal},
-    places::{Place, UploadBytes},
+    places::{Discard, Place, UploadBytes},
     sweeper::Sweeper,
 };
 

@@ -13,6 +13,7 @@ pub(crate) struct Places {
     pending: AtomicU64,
     running: AtomicU64,
     uploading_bytes: AtomicU64,
+    discards: AtomicU64,
 }
 
 impl Places {
@@ -166,5 +167,28 @@ impl Drop for UploadBytes {
             .places
             .uploading_bytes
             .fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The right to read on what is refused; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Discard(Arc<Engine>);
+
+impl Discard {
+    /// `None`, if too many do.
+    pub(crate) fn begin(engine: &Arc<Engine>) -> Option<Self> {
+        let limit = engine.limits.discards as u64;
+        let more = |now: u64| (now < limit).then_some(now + 1);
+        let counter = &engine.places.discards;
+        counter
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+            .then(|| Self(engine.clone()))
+    }
+}
+
+impl Drop for Discard {
+    fn drop(&mut self) {
+        self.0.places.discards.fetch_sub(1, Ordering::Relaxed);
     }
 }
