@@ -210,7 +210,7 @@ async fn a_cancel_that_forgets_stops_the_work() {
     let ran = Arc::default();
     let id = accept(&operations, SECOND, &ran).await;
     let (status, told) = ask(&operations, &format!("{id}/drop")).await;
-    assert_eq!((status, &*told), (200, "running now, noted"));
+    assert_eq!((status, &*told), (200, "cancelled now, noted"));
     assert_eq!(ask(&operations, &id).await.0, 410);
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!((ran.load(SeqCst), operations.usage().running), (0, 0));

@@ -241,7 +241,11 @@ impl<'a> Monitor<'a> {
         }
         let done = match ask {
             Ask::Forget => self.operations.forget(id).await,
-            Ask::CancelAndForget => self.operations.remove(id).await,
+            // Two steps: what is shown has ended as cancelled.
+            Ask::CancelAndForget => match self.operations.cancel(id).await {
+                Ok(Settled::Done(_) | Settled::Stands(_)) => self.operations.forget(id).await,
+                other => other,
+            },
             Ask::Abandon => self.operations.abandon(id).await,
             _ => self.operations.cancel(id).await,
         };
