@@ -18,8 +18,8 @@ pub use self::{
     defer::{Defer, DeferLayer, admit},
     dialect::{Azure, Dialect, Head, Rfc, SameUrl},
     operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
-    record::{OperationId, Owner, Record},
-    runner::{DetachError, MetadataError, OperationHandle},
+    record::{OperationId, Owner, Queue, Record},
+    runner::{DetachError, MetadataError, OperationHandle, SeenUri, Worker},
     status::{StatusFuture, StatusService, Wrapped, WrappedFuture},
     store::{MemoryStore, Store},
 };

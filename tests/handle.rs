@@ -22,7 +22,7 @@ use tokio::{
 use tower_lro::{
     CompleteError, MemoryStore, MetadataError, OperationHandle, OperationId, Operations, Owner,
     Record, Usage, Wrapped,
-    record::{Outcome, Reason},
+    record::{Content, Outcome, Reason},
     store::{ListQuery, Settled, StateSet},
 };
 
@@ -1098,7 +1098,7 @@ mod programs {
         let response = ended.ending().unwrap().response.as_ref().unwrap();
         assert_eq!(
             (response.status().as_u16(), response.body()),
-            (200, Bytes::from("done"))
+            (200, Content::Inline("done".into()))
         );
         running.operations.forget(ended.id).await.unwrap();
         assert!(running.operations.get(ended.id).await.unwrap().is_none());

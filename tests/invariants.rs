@@ -30,7 +30,8 @@ use tower_lro::{
     admit::{self, Admit},
     record::{Ending, Phase, Sighting, Stop, Submission, Timestamp},
     store::{
-        Clock, Created, ListQuery, Lookup, MemoryLimits, MemoryStore, Settled, StoreErrorKind,
+        Clock, Created, Intent, ListQuery, Lookup, MemoryLimits, MemoryStore, Settled,
+        StoreErrorKind,
     },
 };
 
@@ -154,7 +155,7 @@ async fn a_write_by_who_has_lost_the_claim_is_refused() {
     let submission = Submission::new(Method::POST, "/".into(), "/operations".into(), seconds(60));
     let at = Timestamp::from_micros(1);
     let record = Arc::new(Record::new(OperationId::random(), submission, at));
-    let Created::New(claim) = store.create(&record).await.unwrap() else {
+    let Created::New(claim) = store.create(&record, Intent::Run(None)).await.unwrap() else {
         panic!("it is new")
     };
     let sighting = Sighting {

@@ -10,7 +10,8 @@ use std::{
 use tower_lro::{
     record::{Ending, OperationId, Phase, Record, Stop, Submission},
     store::{
-        Claim, Clock, Created, Lookup, MemoryLimits, MemoryStore, Settled, Store, StoreFuture,
+        Claim, Clock, Created, Forget, Intent, Lookup, MemoryLimits, MemoryStore, Settled, Store,
+        StoreFuture,
         conformance::{Subject, Wanted, model},
     },
 };
@@ -70,7 +71,7 @@ impl Memory {
         );
         let record = Record::new(OperationId::random(), submission, self.clock.wall());
         let record = Arc::new(record);
-        match now(self.store.create(&record)) {
+        match now(self.store.create(&record, Intent::Run(None))) {
             Created::New(claim) => (claim, Arc::downgrade(&record)),
             other => panic!("expected a new operation, got {other:?}"),
         }
@@ -91,7 +92,7 @@ fn what_is_forgotten_is_freed() {
     let (claim, _) = memory.create();
     let record = memory.end(&claim);
     assert!(record.upgrade().is_some());
-    now(memory.store.forget(claim.id()));
+    now(memory.store.forget(claim.id(), Forget::Ended));
     assert!(record.upgrade().is_none());
 }
 

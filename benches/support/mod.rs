@@ -28,7 +28,7 @@ pub trait Contestant: 'static {
     /// Whether submitting runs the handler, in a task of its own.
     const RUNS: bool = true;
 
-    type Body: http_body::Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static;
+    type Body: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Send + Unpin + 'static;
 
     /// Answers `POST /work`, `/small` and `/slow`, and `GET` at what their `Location` says.
     fn call(
@@ -98,7 +98,7 @@ pub fn long_poll(location: &PathAndQuery) -> Call {
 /// Takes an answer in, as a server does that writes it out.
 pub async fn read<B>(response: Response<B>) -> usize
 where
-    B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin,
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Unpin,
 {
     let mut body = response.into_body();
     let mut length = 0;

@@ -17,11 +17,11 @@ use crate::{
     operations::{Engine, Face, Live, Place},
     problem::{Problem, ProblemKind},
     record::{
-        Fingerprint, KeyUse, OperationId, Outcome, Owner, Record, Sighting, Stop, Submission,
-        UniqueKey,
+        Content, Fingerprint, KeyUse, OperationId, Outcome, Owner, Record, Rerun, Sighting, Stop,
+        StoredRequest, Submission, UniqueKey,
     },
     runner::{self, Hold, Kept, Reply, Task, Work},
-    store::{Lookup, Settled, StoreError, StoreErrorKind},
+    store::{Forget, Lookup, Settled, Store, StoreError, StoreErrorKind},
     trace,
 };
 use bytes::Bytes;
@@ -170,10 +170,16 @@ impl<'a> Desk<'a> {
         } else {
             layer.options.wait
         };
-        let hold = asked.wait.unwrap_or(default).min(at_most);
+        let hold = match layer.options.accept_only {
+            true => Duration::ZERO,
+            false => asked.wait.unwrap_or(default).min(at_most),
+        };
         let opt_in = OptIn {
             asked: asked.asked,
-            wait: asked.wait.map(|_| hold),
+            wait: asked
+                .wait
+                .map(|_| hold)
+                .filter(|_| !layer.options.accept_only),
             note: asked.note,
         };
         Self {
@@ -314,7 +320,7 @@ impl<'a> Desk<'a> {
         let is_told = ending.answered;
         let id = record.id;
         drop(record);
-        match self.engine.store.forget(id).await {
+        match self.engine.store.forget(id, Forget::Ended).await {
             Ok(Settled::Done(record)) if !is_told => Err(Refusal::Poll(record)),
             Ok(_) => Ok(()),
             Err(error) => Err(self.unavailable(&error).into()),
@@ -387,17 +393,38 @@ impl<'a> Desk<'a> {
         // With a key the record comes first, so that duplicates meet; otherwise only what outlasts the wait is kept.
         let keep_first = self.hold.is_zero() || key.is_some();
         let record = self.record(&head, owner, key);
+        compact(&mut head);
+        if self.opt_in != OptIn::default()
+            || self.options.accept_only
+            || self.face.is_named_by_request
+        {
+            self.face.dialect.take_out(&mut head);
+        }
+        let request = record.submission.rerun.as_ref().map(|_| {
+            // It is for this crate to say.
+            head.headers.remove(runner::ATTEMPT);
+            Box::new(self.stored(&head, &body))
+        });
+        if self.options.accept_only
+            && let Some(request) = request
+        {
+            return match runner::keep_queued(place, record.clone(), request) {
+                Ok(kept) => Begun::Answered(self.kept(kept, &record)),
+                Err(kept) => Begun::Waiting(Box::new(Waiting {
+                    record,
+                    kept: Some(kept),
+                    reply: None,
+                })),
+            };
+        }
         let live = Live::new(&record, engine);
         let task = Task::new(
             record.clone(),
+            request,
             self.options.terms.clone(),
             Arc::new(live),
             place,
         );
-        compact(&mut head);
-        if self.opt_in != OptIn::default() || self.face.is_named_by_request {
-            self.face.dialect.take_out(&mut head);
-        }
         let (body, driver) = make.make(body).into_parts();
         let work = Work {
             inner,
@@ -456,7 +483,12 @@ impl<'a> Desk<'a> {
                 Ok(self.polled_first(record).await)
             }
             Ok(Reply::Response(captured)) => {
-                let body = ReplyBody::stored(&captured.stored, self.version);
+                let store = &self.engine.store;
+                let mut body = ReplyBody::stored(store, &captured.stored, self.version);
+                if record.submission.key.is_none() {
+                    // It never became an operation.
+                    body.remove_at_end();
+                }
                 let mut response = Response::new(body);
                 if let Some(head) = captured.head {
                     response = Response::from_parts(*head, response.into_body());
@@ -532,10 +564,31 @@ impl<'a> Desk<'a> {
         submission.owner = owner;
         submission.key = key;
         submission.note = self.opt_in.note.clone();
+        if self.engine.keeps_requests || self.options.accept_only {
+            submission.rerun = Some(Box::new(Rerun {
+                queue: self.options.queue.clone(),
+                attempts: self.options.attempts,
+                start_within: self.options.terms.start_within,
+            }));
+        }
         let now = self.engine.clock.wall();
         let mut record = Record::new(OperationId::random(), submission, now);
         record.report = self.options.report.clone();
         Arc::new(record)
+    }
+
+    /// What of the request is kept for those who may run it.
+    #[cold]
+    fn stored(&self, head: &request::Parts, body: &Buffered) -> StoredRequest {
+        let (content, without) = (body.bytes().clone(), &self.options.not_stored);
+        let content = Content::Inline(content);
+        StoredRequest::capture(
+            head,
+            Head::from(head).original(),
+            content,
+            body.trailers(),
+            without,
+        )
     }
 
     fn accepted<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
@@ -557,7 +610,7 @@ impl<'a> Desk<'a> {
             Answer::Bytes(bytes) | Answer::Instead(bytes) => {
                 Response::from_parts(parts, ReplyBody::new(bytes))
             }
-            answer => with_stored(parts, answer, record, self.version),
+            answer => with_stored(&engine.store, parts, answer, record, self.version),
         };
         response.map(ResponseBody::own)
     }
@@ -596,22 +649,24 @@ impl<'a> Desk<'a> {
     }
 
     fn answered_before<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
-        self.engine
-            .view(self.face, record, None, &self.origin, |view| {
-                match (view.replay(), view.response(), view.ending()) {
-                    (Some(head), Some(stored), _) => {
-                        self.at_once(record, replay(head, stored, self.version))
-                    }
-                    (_, _, Some(ending)) => self.stopped(ending.outcome),
-                    _ => self.stopped(Stop::Lost.outcome()),
+        let origin = &self.origin;
+        self.engine.view(self.face, record, None, origin, |view| {
+            match (view.replay(), view.response(), view.ending()) {
+                (Some(head), Some(stored), _) => {
+                    let store = &self.engine.store;
+                    self.at_once(record, replay(store, head, stored, self.version))
                 }
-            })
+                (_, _, Some(ending)) => self.stopped(ending.outcome),
+                _ => self.stopped(Stop::Lost.outcome()),
+            }
+        })
     }
 }
 
 /// An answer with what is stored of the response in it.
 #[cold]
 fn with_stored(
+    store: &Arc<dyn Store>,
     parts: response::Parts,
     answer: Answer,
     record: &Record,
@@ -619,9 +674,9 @@ fn with_stored(
 ) -> Response<ReplyBody> {
     let stored = record.ending().and_then(|ending| ending.response.as_ref());
     match (answer, stored) {
-        (Answer::Stored, Some(stored)) => replay(parts, stored, version),
+        (Answer::Stored, Some(stored)) => replay(store, parts, stored, version),
         (Answer::Around { before, after }, Some(stored)) => {
-            Response::from_parts(parts, ReplyBody::around(before, stored, after))
+            Response::from_parts(parts, ReplyBody::around(store, before, stored, after))
         }
         _ => Response::from_parts(parts, ReplyBody::default()),
     }

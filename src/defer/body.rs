@@ -1,17 +1,20 @@
 use crate::{
     operations::Engine,
-    record::{OperationId, StoredResponse},
+    record::{Content, OperationId, StoredResponse},
+    runner::Reader,
+    store::{Store, StoreError},
+    trace,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::{
-    convert::Infallible,
+    error::Error,
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::SystemTime,
 };
 
@@ -47,15 +50,15 @@ impl<B> ResponseBody<B> {
 
 impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BodyError<B::Error>;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.project().kind.project() {
-            KindProj::Inner { body } => body.poll_frame(cx),
-            KindProj::Own { body } => Poll::Ready(body.next_frame().map(Ok)),
+            KindProj::Inner { body } => body.poll_frame(cx).map_err(BodyError::Inner),
+            KindProj::Own { body } => body.poll_next(cx).map_err(BodyError::Stored),
         }
     }
 
@@ -83,10 +86,41 @@ impl<B> fmt::Debug for ResponseBody<B> {
     }
 }
 
+/// Why a [`ResponseBody`] breaks off.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BodyError<E> {
+    /// The inner service's body does.
+    Inner(E),
+    /// What is stored of a response can't be read to its end.
+    Stored(StoreError),
+}
+
+impl<E: fmt::Display> fmt::Display for BodyError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inner(error) => error.fmt(f),
+            Self::Stored(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Of any error that is like one: [`Error`] itself is not implemented for boxed errors, which many bodies have.
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<BodyError<E>> for Box<dyn Error + Send + Sync> {
+    fn from(error: BodyError<E>) -> Self {
+        match error {
+            BodyError::Inner(error) => error.into(),
+            BodyError::Stored(error) => error.into(),
+        }
+    }
+}
+
 /// Body of this crate's own answers: documents, problems, and replays, which share the stored bytes.
 #[derive(Default)]
 pub struct ReplyBody {
     data: Bytes,
+    /// What comes after the data, from a blob.
+    rest: Option<Box<Reader>>,
     trailers: Option<Box<HeaderMap>>,
     /// What goes before and after the data.
     around: Option<Box<Around>>,
@@ -102,6 +136,12 @@ const PIECE: usize = 256 << 10;
 struct Around {
     before: Bytes,
     after: Bytes,
+}
+
+impl Around {
+    fn len(&self) -> u64 {
+        (self.before.len() + self.after.len()) as u64
+    }
 }
 
 /// Tells the store when the result has been handed to the connection whole.
@@ -120,7 +160,11 @@ impl ReplyBody {
     }
 
     /// A stored body and its trailers, for a request of this version.
-    pub(crate) fn stored(response: &StoredResponse, version: Version) -> Self {
+    pub(crate) fn stored(
+        store: &Arc<dyn Store>,
+        response: &StoredResponse,
+        version: Version,
+    ) -> Self {
         let mut trailers = HeaderMap::new();
         for (name, value) in response.trailers() {
             trailers.append(name, value);
@@ -131,8 +175,16 @@ impl ReplyBody {
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
         let unsized_ = trailers.is_some() && version <= Version::HTTP_11 && !bodiless;
+        let (data, rest) = match response.body() {
+            Content::Inline(bytes) => (bytes, None),
+            Content::Blob { id, len } => {
+                let reader = Reader::new(store.clone(), id, len);
+                (Bytes::new(), Some(Box::new(reader)))
+            }
+        };
         Self {
-            data: response.body(),
+            data,
+            rest,
             trailers,
             unsized_,
             ..Self::default()
@@ -140,11 +192,24 @@ impl ReplyBody {
     }
 
     /// A stored body between two pieces, without its trailers.
-    pub(crate) fn around(before: Bytes, response: &StoredResponse, after: Bytes) -> Self {
+    pub(crate) fn around(
+        store: &Arc<dyn Store>,
+        before: Bytes,
+        response: &StoredResponse,
+        after: Bytes,
+    ) -> Self {
         Self {
-            data: response.body(),
+            trailers: None,
+            unsized_: false,
             around: Some(Box::new(Around { before, after })),
-            ..Self::default()
+            ..Self::stored(store, response, Version::HTTP_11)
+        }
+    }
+
+    /// Removes what is stored elsewhere once it has been read: no record names it.
+    pub(crate) fn remove_at_end(&mut self) {
+        if let Some(rest) = &mut self.rest {
+            rest.remove_at_end();
         }
     }
 
@@ -165,12 +230,32 @@ impl ReplyBody {
         }
     }
 
-    fn next_frame(&mut self) -> Option<Frame<Bytes>> {
-        let frame = if let Some(around) = &mut self.around
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
+        if let Some(around) = &mut self.around
             && !around.before.is_empty()
         {
-            Some(Frame::data(std::mem::take(&mut around.before)))
-        } else if !self.data.is_empty() {
+            let before = std::mem::take(&mut around.before);
+            return Poll::Ready(Some(Ok(Frame::data(before))));
+        }
+        if self.data.is_empty()
+            && let Some(rest) = &mut self.rest
+        {
+            match ready!(rest.poll_next(cx)) {
+                Some(Ok(chunk)) => self.data = chunk,
+                Some(Err(error)) => {
+                    trace::store_failed("replay", &error);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {}
+            }
+            if rest.left() == 0 {
+                self.rest = None;
+            }
+        }
+        let frame = if !self.data.is_empty() {
             let next = self.data.len().min(PIECE);
             Some(Frame::data(self.data.split_to(next)))
         } else if let Some(around) = self.around.take()
@@ -183,18 +268,19 @@ impl ReplyBody {
                 .map(|trailers| Frame::trailers(*trailers))
         };
         self.told_if_over();
-        frame
+        Poll::Ready(frame.map(Ok))
     }
 }
 
 /// The stored response behind its head, as it is sent now: the date of a message is when it was sent (RFC 9110, section
 /// 6.6.1), and trailers are announced. A head without a date gets one from the server.
 pub(crate) fn replay(
+    store: &Arc<dyn Store>,
     mut head: response::Parts,
     stored: &StoredResponse,
     version: Version,
 ) -> Response<ReplyBody> {
-    let body = ReplyBody::stored(stored, version);
+    let body = ReplyBody::stored(store, stored, version);
     if head.headers.contains_key(header::DATE) {
         let now = httpdate::fmt_http_date(SystemTime::now());
         let now = HeaderValue::try_from(now).expect("dates are visible ASCII");
@@ -210,33 +296,29 @@ pub(crate) fn replay(
 
 impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = StoreError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.next_frame().map(Ok))
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
+        self.poll_next(cx)
     }
 
     fn is_end_stream(&self) -> bool {
         self.data.is_empty()
+            && self.rest.is_none()
             && self.trailers.is_none()
-            && self
-                .around
-                .as_ref()
-                .is_none_or(|around| around.before.is_empty() && around.after.is_empty())
+            && self.around.as_ref().is_none_or(|around| around.len() == 0)
     }
 
     fn size_hint(&self) -> SizeHint {
         if self.unsized_ {
             SizeHint::default()
         } else {
-            let around = self
-                .around
-                .as_ref()
-                .map_or(0, |around| around.before.len() + around.after.len());
-            SizeHint::with_exact((self.data.len() + around) as u64)
+            let rest = self.rest.as_ref().map_or(0, |rest| rest.left());
+            let around = self.around.as_ref().map_or(0, |around| around.len());
+            SizeHint::with_exact(self.data.len() as u64 + rest + around)
         }
     }
 }

@@ -6,13 +6,13 @@ use super::{
 use crate::{
     dialect::Head,
     operations::{Limits, Operations},
-    record::Report,
+    record::{Queue, Report},
     runner::Terms,
     status::Wrapped,
 };
 use bytes::Bytes;
-use http::{Request, Response};
-use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use http::{HeaderName, Request, Response, header};
+use std::{borrow::Cow, fmt, future::Future, num::NonZeroU16, pin::Pin, sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 /// Defers what reaches it. Made by [`Operations::layer`].
@@ -48,6 +48,13 @@ pub(crate) struct Options {
     pub(crate) check: Option<Check>,
     pub(crate) request_body: u64,
     pub(crate) keep_for: Duration,
+    /// Where workers find what is accepted here.
+    pub(crate) queue: Queue,
+    pub(crate) attempts: NonZeroU16,
+    /// Nothing is run here.
+    pub(crate) accept_only: bool,
+    /// Fields of requests that are not stored.
+    pub(crate) not_stored: Arc<[HeaderName]>,
     /// What is said of an operation before its handler says anything.
     pub(crate) report: Option<Arc<Report>>,
     /// Shared by the operations that run by them.
@@ -69,6 +76,15 @@ impl DeferLayer {
             check: None,
             request_body: limits.request_body,
             keep_for: limits.keep_for,
+            queue: Queue::default(),
+            attempts: NonZeroU16::MIN,
+            accept_only: false,
+            not_stored: [
+                header::AUTHORIZATION,
+                header::COOKIE,
+                header::PROXY_AUTHORIZATION,
+            ]
+            .into(),
             report: None,
             terms: Arc::new(Terms {
                 start_within: limits.start_within,
@@ -180,6 +196,36 @@ impl<M> DeferLayer<M> {
             ..Report::default()
         };
         self.with(|options| options.report = Some(Arc::new(report)))
+    }
+
+    /// Where [workers](Operations::worker) find what is accepted here and is for them to run. Default `default`.
+    pub fn queue(self, queue: impl Into<Queue>) -> Self {
+        self.with(|options| options.queue = queue.into())
+    }
+
+    /// Runs nothing in this process: what is accepted waits in its [queue](Self::queue) for a
+    /// [worker](Operations::worker), here or elsewhere, and fails as `not-started` after [`Limits::start_within`]. It is
+    /// answered 202 at once, whatever was to be waited. The inner service only serves what is not deferred.
+    ///
+    /// How many may wait is for the store to bound.
+    pub fn accept_only(self) -> Self {
+        self.with(|options| options.accept_only = true)
+    }
+
+    /// How often the inner service may be called for one operation, should the process that runs it die or shut down
+    /// meanwhile; a [worker](Operations::worker) makes the next attempt. Default 1: an operation whose process dies fails
+    /// as `lost`. With more the work is done at least once, instead of at most once: it has to bear that.
+    ///
+    /// It takes a store that keeps requests, or [`accept_only`](Self::accept_only).
+    pub fn attempts(self, attempts: NonZeroU16) -> Self {
+        self.with(|options| options.attempts = attempts)
+    }
+
+    /// Fields of requests that are not to be stored, since they hold secrets. Default `Authorization`, `Cookie` and
+    /// `Proxy-Authorization`. What a later run needs of them is put back by [`Worker::restore`](crate::Worker::restore).
+    pub fn not_stored(self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
+        let fields = fields.into_iter().collect();
+        self.with(|options| options.not_stored = fields)
     }
 
     /// Makes request bodies with a function instead of [`Rebuild`]: for types of other crates, for which nobody else

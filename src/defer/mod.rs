@@ -13,7 +13,7 @@ mod service;
 mod upload;
 
 pub use self::{
-    body::{ReplyBody, ResponseBody},
+    body::{BodyError, ReplyBody, ResponseBody},
     future::ResponseFuture,
     layer::{ByTrait, DeferLayer, MakeBody, WithFunction},
     service::Defer,

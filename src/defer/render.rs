@@ -43,10 +43,11 @@ pub(crate) fn render(
     // What stands for the result where there is one, such as a redirect to it, is not its delivery.
     let is_result = !matches!(answer, Answer::Bytes(_)) || stored.is_none();
     let mut response = match (answer, stored) {
-        (Answer::Stored, Some(stored)) => replay(parts, stored, head.version),
-        (Answer::Around { before, after }, Some(stored)) => {
-            Response::from_parts(parts, ReplyBody::around(before, stored, after))
-        }
+        (Answer::Stored, Some(stored)) => replay(&engine.store, parts, stored, head.version),
+        (Answer::Around { before, after }, Some(stored)) => Response::from_parts(
+            parts,
+            ReplyBody::around(&engine.store, before, stored, after),
+        ),
         (Answer::Stored | Answer::Around { .. }, None) => {
             Response::from_parts(parts, ReplyBody::default())
         }

@@ -61,7 +61,7 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
             json::string(out, kind);
         }
         out.extend_from_slice(b",\"length\":");
-        json::number(out, response.body_len() as u64);
+        json::number(out, response.body_len());
         out.push(b'}');
     }
     let failure = view.ending().and_then(|ending| match ending.outcome {

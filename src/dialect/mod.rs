@@ -24,7 +24,8 @@ use crate::{
     header::idempotency_key,
     problem::{Problem, ProblemKind},
     record::{
-        Ending, OperationId, Phase, Record, Report, Revision, Sighting, StoredResponse, Timestamp,
+        Content, Ending, OperationId, Phase, Record, Report, Revision, Sighting, StoredResponse,
+        Timestamp,
     },
     store::{Cursor, StateSet},
 };
@@ -190,6 +191,13 @@ impl<'a> Head<'a> {
     /// The target as the client sent it, before a router took a prefix away: path and query.
     #[must_use]
     pub fn target(self) -> &'a str {
+        self.original()
+            .path_and_query()
+            .map_or("", |path| path.as_str())
+    }
+
+    /// The URI that the target is of.
+    pub(crate) fn original(self) -> &'a Uri {
         #[cfg(feature = "axum")]
         let uri = self
             .extensions
@@ -197,7 +205,7 @@ impl<'a> Head<'a> {
             .map_or(self.uri, |uri| &uri.0);
         #[cfg(not(feature = "axum"))]
         let uri = self.uri;
-        uri.path_and_query().map_or("", |path| path.as_str())
+        uri
     }
 }
 
@@ -286,10 +294,10 @@ pub struct OptIn {
 pub struct ListAsk {
     /// Only those that stand so.
     pub states: Option<StateSet>,
-    /// Only those accepted at this moment or later.
-    pub created_since: Option<Timestamp>,
-    /// Only those accepted at this moment or earlier.
-    pub created_until: Option<Timestamp>,
+    /// Only those created at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Only those created before this moment.
+    pub until: Option<Timestamp>,
     /// Only those accepted under the mount of the list. Default: of all mounts of the engine.
     pub here: bool,
     /// Where to go on.
@@ -303,8 +311,8 @@ impl Default for ListAsk {
     fn default() -> Self {
         Self {
             states: None,
-            created_since: None,
-            created_until: None,
+            since: None,
+            until: None,
             here: false,
             after: None,
             limit: const { NonZeroU16::new(20).unwrap() },
@@ -590,7 +598,12 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn small_json(&self) -> Option<Bytes> {
         let response = self.response()?;
-        (response.body_len() <= Self::SMALL && self.embeds_json()).then(|| response.body())
+        match response.body() {
+            Content::Inline(bytes) if bytes.len() <= Self::SMALL && self.embeds_json() => {
+                Some(bytes)
+            }
+            _ => None,
+        }
     }
 
     /// Bytes of a body that a dialect may look into. Stores keep bodies as small as that in their records.

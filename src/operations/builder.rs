@@ -1,6 +1,6 @@
 use super::{
-    Engine, Face, Limits, Operations, hub::Hub, live::Registry, places::Places, polls::Polls,
-    sweeper::Sweeper,
+    Engine, Face, Heartbeat, Limits, Operations, hub::Hub, live::Registry, places::Places,
+    polls::Polls, sweeper::Sweeper,
 };
 use crate::{
     dialect::{Dialect, Head, Mount, Rfc},
@@ -169,6 +169,8 @@ impl Builder {
             self.shared_keys,
         )?);
         let engine = Arc::new(Engine {
+            keeps_requests: store.keeps_requests(),
+            heartbeat: store.lease().map(Heartbeat::new),
             store,
             clock,
             turns: Semaphore::new(limits.running.min(Semaphore::MAX_PERMITS)),
@@ -183,6 +185,7 @@ impl Builder {
             polls: Polls::default(),
             draining: AtomicBool::new(false),
             interrupted: AtomicU64::new(0),
+            handed_back: AtomicU64::new(0),
             idle: Notify::new(),
         });
         Ok(Operations { engine, face })

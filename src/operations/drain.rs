@@ -8,6 +8,9 @@ use std::{sync::atomic::Ordering, time::Duration};
 pub struct Drained {
     /// Operations that ended while there was time: by themselves, by a limit, or by a cancel.
     pub finished: u64,
+    /// Operations that did not, and were given back, to be run by another process: those that had not begun, or have
+    /// [attempts](crate::DeferLayer::attempts) left. There are none where the store keeps no requests.
+    pub handed_back: u64,
     /// Operations that did not, and were ended as interrupted, or whose store could not be told so.
     pub interrupted: u64,
     /// Ended operations in the store whose result nobody has read: lost with the process if the store is in memory.
@@ -19,7 +22,8 @@ const WIND_UP: Duration = Duration::from_millis(500);
 
 impl Operations {
     /// Prepares the end of the process: refuses new work (503 `draining`), answers every waiting reader with the present
-    /// state, gives running work the time of `deadline`, ends the rest as interrupted. Returns when nothing is left, and
+    /// state, gives running work the time of `deadline`, gives the rest back for others to run where that can be, and ends it as
+    /// interrupted where not. Returns when nothing is left, and
     /// half a second after the deadline at the latest, even if a handler blocks its thread. What was
     /// [detached](crate::OperationHandle::detach) and is to be completed from elsewhere is not waited for; nor are requests
     /// that are being read, which are refused when they have arrived.
@@ -35,6 +39,7 @@ impl Operations {
         engine.draining.store(true, Ordering::SeqCst);
         engine.hub.all();
         let (before, interrupted) = (engine.places.pending(), engine.interruptions());
+        let handed_back = engine.handed_back.load(Ordering::SeqCst);
         let mut unreachable = 0;
         let in_time = tokio::time::timeout(deadline, self.idle()).await.is_ok();
         if !in_time && !self.interrupt().await {
@@ -44,14 +49,16 @@ impl Operations {
             }
         }
         let interrupted = engine.interruptions() - interrupted + unreachable;
+        let handed_back = engine.handed_back.load(Ordering::SeqCst) - handed_back;
         Drained {
-            finished: before.saturating_sub(interrupted),
+            finished: before.saturating_sub(interrupted + handed_back),
+            handed_back,
             interrupted,
             unread: engine.store.usage().unread,
         }
     }
 
-    /// Has everything end as interrupted. Whether it has, after a while.
+    /// Has everything given back, or end as interrupted. Whether it has, after a while.
     async fn interrupt(&self) -> bool {
         // More than once: what was accepted just before the drain may not have been there yet.
         for _ in 0..10 {

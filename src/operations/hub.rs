@@ -188,6 +188,7 @@ fn listen(engine: &Arc<Engine>) {
             drop(next);
             match change {
                 Change::Operation(id) => engine.hub.ended(id),
+                Change::Claimable => {}
                 Change::Resync => engine.hub.all(),
             }
             if engine.hub.readers() == 0 {

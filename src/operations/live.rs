@@ -1,4 +1,4 @@
-use super::Engine;
+use super::{Engine, Heartbeat};
 use crate::{
     record::{Ending, OperationId, Record, Report, Sighting, Stop, Timestamp},
     store::Settled,
@@ -55,7 +55,7 @@ impl Live {
     pub(crate) fn new(record: &Record, engine: &Arc<Engine>) -> Self {
         let sighting = Sighting {
             revision: record.revision,
-            at: record.created,
+            at: record.updated,
             started: None,
             report: record.report.clone(),
         };
@@ -234,7 +234,8 @@ impl Live {
             (state.sighting.clone(), state.detach == Detach::Done)
         };
         self.raise(Signal::Over);
-        engine.live.remove(self.id);
+        engine.live.remove_this(self);
+        Heartbeat::let_go(&engine, self);
         if detached {
             return true;
         }
@@ -297,6 +298,15 @@ impl Registry {
         let entry = shard.find_entry(id.hash64(), |live| live.id == id).ok()?;
         let (live, _) = entry.remove();
         Some(live)
+    }
+
+    /// Not another of the same operation: who has given it back may claim it again.
+    pub(crate) fn remove_this(&self, live: &Live) {
+        let this = |other: &Arc<Live>| std::ptr::eq(&**other, live);
+        if let Ok(entry) = self.shard(live.id).find_entry(live.id.hash64(), this) {
+            // Whoever asks for it holds it: nothing is freed under the lock.
+            entry.remove();
+        }
     }
 
     pub(crate) fn get(&self, id: OperationId) -> Option<Arc<Live>> {

@@ -2,6 +2,7 @@
 
 mod builder;
 mod drain;
+mod heartbeat;
 mod hub;
 mod limits;
 mod live;
@@ -15,6 +16,7 @@ pub use self::{
     limits::Limits,
 };
 pub(crate) use self::{
+    heartbeat::Heartbeat,
     hub::{Reader, Until},
     live::{Detach, Live, News, Signal},
     places::{Discard, Place, UploadBytes},
@@ -31,12 +33,14 @@ use self::{
 use crate::{
     defer::DeferLayer,
     dialect::{self, Dialect, Head, Links, Mount},
-    record::{Capture, Ending, OperationId, Owner, Phase, Record, Revision, Sighting, Stop},
-    runner::capture,
+    record::{
+        BlobId, Capture, Ending, OperationId, Owner, Phase, Queue, Record, Revision, Sighting, Stop,
+    },
+    runner::{Unnamed, Worker, capture},
     status::{StatusService, Wrapped},
     store::{
-        Clock, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError, StoreErrorKind,
-        StoreFuture,
+        Clock, Forget, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError,
+        StoreErrorKind, StoreFuture,
     },
 };
 use bytes::Bytes;
@@ -78,6 +82,9 @@ pub struct Operations {
 
 pub(crate) struct Engine {
     pub(crate) store: Arc<dyn Store>,
+    /// Whether it is to be given the requests of all operations.
+    pub(crate) keeps_requests: bool,
+    pub(crate) heartbeat: Option<Heartbeat>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
     verdict: Option<Verdict>,
@@ -88,10 +95,12 @@ pub(crate) struct Engine {
     pub(crate) sweeper: Sweeper,
     places: Places,
     pub(crate) polls: Polls,
-    turns: Semaphore,
+    pub(crate) turns: Semaphore,
     draining: AtomicBool,
     /// Operations that were ended as interrupted.
     interrupted: AtomicU64,
+    /// Operations that were given back for others to run.
+    handed_back: AtomicU64,
     /// Told when nothing is pending any more.
     idle: Notify,
 }
@@ -207,6 +216,12 @@ impl Engine {
         self.interrupted.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// An operation was given back for others to run.
+    pub(crate) fn handed_back(&self, record: &Record) {
+        self.handed_back.fetch_add(1, Ordering::SeqCst);
+        self.hub.changed(record.id);
+    }
+
     fn interruptions(&self) -> u64 {
         self.interrupted.load(Ordering::SeqCst)
     }
@@ -250,21 +265,11 @@ impl Engine {
         id: OperationId,
         ending: Ending,
     ) -> Result<Settled, StoreError> {
-        self.end_and(id, ending, Self::tell).await
-    }
-
-    /// Ends an operation from outside, and does `then` with what came of it, whoever goes away meanwhile.
-    async fn end_and(
-        self: &Arc<Self>,
-        id: OperationId,
-        ending: Ending,
-        then: fn(&Arc<Self>, &Settled),
-    ) -> Result<Settled, StoreError> {
         let at_once = self.complete(id, &ending).now().ok();
         if let Some(settled) = at_once
             && !is_uncertain(&settled)
         {
-            return settled.inspect(|settled| then(self, settled));
+            return settled.inspect(|settled| self.tell(settled));
         }
         // In a task of its own: whoever asked for it may go away between the write and what follows from it.
         let engine = self.clone();
@@ -279,23 +284,25 @@ impl Engine {
                 let again = engine.complete(id, &ending).await;
                 settled = again.map(|settled| settled.after_uncertain(ours));
             }
-            settled.inspect(|settled| then(&engine, settled))
+            settled.inspect(|settled| engine.tell(settled))
         });
         told.await
             .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
+    }
+
+    /// A blob was written for an end that another has come before. Where nobody knows, the sweep will.
+    pub(crate) fn discard_unless_named(&self, blob: Option<BlobId>, settled: &Settled) {
+        if let (Some(blob), Settled::Done(record) | Settled::Stands(record)) = (blob, settled)
+            && record.ending().and_then(Ending::blob) != Some(blob)
+        {
+            drop(Unnamed::new(self.store.clone(), blob));
+        }
     }
 
     fn complete(&self, id: OperationId, ending: &Ending) -> StoreFuture<'_, Settled> {
         // What the handler has said must not be lost with its end.
         let last_words = self.live.get(id).map(|live| live.sighting());
         self.store.complete(id, ending.clone(), last_words)
-    }
-
-    /// An operation was ended from outside, and the task that runs it is not to know.
-    fn ended_unheard(self: &Arc<Self>, settled: &Settled) {
-        if let Settled::Done(record) = settled {
-            self.ended(record);
-        }
     }
 
     /// Has what goes on here know of an end, be it one that nobody here was told of when it came.
@@ -369,6 +376,26 @@ impl Operations {
     /// The service that answers under the mount: to be served at just the path that [`Builder::mount`] was told.
     pub fn status_service(&self) -> StatusService {
         StatusService::new(self.clone())
+    }
+
+    /// Runs what others have accepted for this queue, given back, or lost: a process, or a task, beside those that accept.
+    ///
+    /// ```no_run
+    /// use axum::{Router, body::Body, routing::post};
+    /// use tower_lro::Operations;
+    ///
+    /// # async fn slow_report() {}
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let operations = Operations::builder().build()?;
+    /// // The same router that the web tier defers to, below what authenticates.
+    /// let app: Router = Router::new().route("/reports", post(slow_report));
+    /// tokio::spawn(operations.worker::<_, Body>("default", app).run());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn worker<S, B>(&self, queue: impl Into<Queue>, inner: S) -> Worker<S, B> {
+        Worker::new(self.clone(), queue.into(), inner)
     }
 
     /// One service that answers under the mount and defers the rest: for servers without a router.
@@ -487,16 +514,18 @@ impl Operations {
         };
         let limit = self.engine.limits.response_body;
         let begun = Capture::begin(&head, &target, body.size_hint().lower(), limit)?;
-        let stored = capture(&*self.engine.store, begun, body).await?;
+        let stored = capture(&self.engine.store, begun, body).await?;
         let is_failure = self.engine.is_failure(&head);
         let ending = Ending::with_response(stored, is_failure, self.engine.clock.wall());
-        self.engine
-            .end_now(id, ending)
-            .await
-            .map_err(|error| match error.kind() {
-                StoreErrorKind::Full => CompleteError::TooLarge,
-                _ => CompleteError::Store(error),
-            })
+        let blob = ending.blob();
+        let settled = self.engine.end_now(id, ending).await;
+        if let Ok(settled) = &settled {
+            self.engine.discard_unless_named(blob, settled);
+        }
+        settled.map_err(|error| match error.kind() {
+            StoreErrorKind::Full => CompleteError::TooLarge,
+            _ => CompleteError::Store(error),
+        })
     }
 
     /// Ends an operation that has not ended, as cancelled; one that has [stands](Settled::Stands). Its handler is told,
@@ -525,15 +554,15 @@ impl Operations {
     ///
     /// Dropped before its end, it has let go of the operation or not, and nothing in between.
     pub async fn forget(&self, id: OperationId) -> Result<Settled, StoreError> {
-        let settled = self.engine.store.forget(id).await?;
+        let settled = self.engine.store.forget(id, Forget::Ended).await?;
         if let Settled::Done(_) = settled {
             self.engine.hub.ended(id);
         }
         Ok(settled)
     }
 
-    /// [Cancels](Self::cancel) an operation, if it has not ended, and [lets go](Self::forget) of it. Two steps: another
-    /// may see it cancelled in between.
+    /// Lets go of an operation whether or not it has ended, as [`forget`](Self::forget) does of those that have. What runs
+    /// of it here is stopped as by a cancel, but nobody will learn how it ended.
     ///
     /// # Errors
     ///
@@ -541,14 +570,20 @@ impl Operations {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before its end, it has done nothing, or cancelled the operation, or both.
-    pub async fn cancel_and_forget(&self, id: OperationId) -> Result<Settled, StoreError> {
-        let settled = self.cancel(id).await?;
-        self.forget_ended(id, settled).await
+    /// Dropped before its end, it has let go of the operation or not, and nothing in between.
+    pub async fn remove(&self, id: OperationId) -> Result<Settled, StoreError> {
+        let settled = self.engine.store.forget(id, Forget::Any).await?;
+        if let Settled::Done(_) = settled {
+            if let Some(live) = self.engine.live.remove(id) {
+                live.raise(Signal::Ended);
+            }
+            self.engine.hub.ended(id);
+        }
+        Ok(settled)
     }
 
-    /// Lets go of an operation, be it pending. Its handler, if it runs in this process, is not stopped, and what it
-    /// answers is dropped; in another process it may be stopped.
+    /// Lets go of an operation whether or not it has ended, as [`remove`](Self::remove) does, but stops nothing that runs
+    /// here: it runs on, and what comes of it is dropped. In another process it may be stopped.
     ///
     /// # Errors
     ///
@@ -556,22 +591,13 @@ impl Operations {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before its end, it has done nothing, or ended the operation as cancelled, or let go of it.
+    /// Dropped before its end, it has let go of the operation or not, and nothing in between.
     pub async fn abandon(&self, id: OperationId) -> Result<Settled, StoreError> {
-        let ending = Ending::without_response(Stop::Cancelled, self.engine.clock.wall());
-        let settled = self
-            .engine
-            .end_and(id, ending, Engine::ended_unheard)
-            .await?;
-        self.forget_ended(id, settled).await
-    }
-
-    /// Lets go of what has just been ended, or had ended before.
-    async fn forget_ended(&self, id: OperationId, ended: Settled) -> Result<Settled, StoreError> {
-        let (Settled::Done(_) | Settled::Stands(_)) = &ended else {
-            return Ok(Settled::Unknown);
-        };
-        self.forget(id).await
+        let settled = self.engine.store.forget(id, Forget::Any).await?;
+        if let Settled::Done(_) = settled {
+            self.engine.hub.ended(id);
+        }
+        Ok(settled)
     }
 
     /// Operations, newest first, a page at a time: everybody's, unless the query names an owner.

@@ -3,6 +3,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
+use tokio::sync::SemaphorePermit;
 
 /// Counts what has been taken on and has not ended. Each number includes those below it.
 #[derive(Debug, Default)]
@@ -65,6 +66,19 @@ impl Place {
             engine: engine.clone(),
             stage: Stage::Uploading,
         })
+    }
+
+    /// A place for what a worker claims, with the turn to run that the worker has waited for: the bound on what runs is
+    /// the bound on what it takes.
+    pub(crate) fn with_turn(engine: &Arc<Engine>, turn: SemaphorePermit<'_>) -> Self {
+        turn.forget();
+        engine.places.taken.fetch_add(1, Ordering::SeqCst);
+        engine.places.pending.fetch_add(1, Ordering::SeqCst);
+        engine.places.running.fetch_add(1, Ordering::SeqCst);
+        Self {
+            engine: engine.clone(),
+            stage: Stage::Running,
+        }
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {

@@ -1,28 +1,34 @@
 //! What is kept of an operation: plain data, with no server, store or clock in it.
 
+mod content;
 mod end_to_end;
+mod format;
 mod id;
 mod owner;
 mod reference;
+mod request;
 mod response;
 mod state;
 mod time;
 
-pub(crate) use self::{
-    id::ID_LEN,
-    response::{Capture, TooLarge},
-};
 pub use self::{
+    content::{BlobId, Content},
+    format::Malformed,
     id::{InvalidId, OperationId},
     owner::{Fingerprint, Owner, UniqueKey},
+    request::StoredRequest,
     response::{Fields, StoredResponse},
     state::{Ending, Event, Outcome, Phase, Reason, State, Stop},
     time::Timestamp,
 };
+pub(crate) use self::{
+    id::ID_LEN,
+    response::{Capture, TooLarge},
+};
 
 use http::Method;
 use serde_json::value::RawValue;
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, num::NonZeroU16, sync::Arc, time::Duration};
 
 /// One operation: who asked for what, how it stands, and what it left behind.
 #[derive(Clone, Debug)]
@@ -34,7 +40,7 @@ pub struct Record {
     pub revision: Revision,
     /// How it stands.
     pub state: State,
-    /// How often it has been given to a process to run; the first is 1.
+    /// Which attempt at running it this is, or will be once it gets its turn; the first is 1.
     pub attempt: u16,
     /// When it was accepted.
     pub created: Timestamp,
@@ -120,6 +126,44 @@ impl Record {
         true
     }
 
+    /// Gives the right to run it back, so that it may be run anew: by the same attempt if the inner service was not
+    /// called, by the next otherwise.
+    ///
+    /// Changes nothing and gives `false` when the operation has ended, when its attempts are used up, or when it is not for
+    /// others to run.
+    pub fn release(&mut self, at: Timestamp) -> bool {
+        self.hand_back(at, self.phase() != Phase::Accepted)
+    }
+
+    /// The process that had the right to run it is gone: it may be run anew, by the next attempt, since nobody can tell
+    /// whether the inner service was called; or it ends as [lost](Stop::Lost) where there are no attempts left.
+    ///
+    /// Changes nothing and gives `false` when the operation has ended.
+    pub fn lapse(&mut self, at: Timestamp) -> bool {
+        self.hand_back(at, true) || self.end(Ending::without_response(Stop::Lost, at))
+    }
+
+    fn hand_back(&mut self, at: Timestamp, uses_attempt: bool) -> bool {
+        let Some(rerun) = &self.submission.rerun else {
+            return false;
+        };
+        let used_up = uses_attempt && self.attempt >= rerun.attempts.get();
+        if used_up || self.phase().after(Event::Release).is_none() {
+            return false;
+        }
+        self.attempt += u16::from(uses_attempt);
+        self.state = State::Accepted;
+        self.started = None;
+        if let Some(report) = &mut self.report {
+            // How far it was. What else was said of it may still be of use.
+            let report = Arc::make_mut(report);
+            (report.fraction, report.message) = (None, None);
+        }
+        self.revision = self.revision.next();
+        self.updated = self.updated.max(at);
+        true
+    }
+
     /// Bytes of bodies and fields that keeping the record takes.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -158,6 +202,9 @@ pub struct Submission {
     pub note: Option<Arc<str>>,
     /// How long it is kept after its end.
     pub keep_for: Duration,
+    /// How it may be run by another than the one that accepted it; none where that can't be, since its request is not
+    /// kept.
+    pub rerun: Option<Box<Rerun>>,
 }
 
 impl Submission {
@@ -172,7 +219,49 @@ impl Submission {
             key: None,
             note: None,
             keep_for,
+            rerun: None,
         }
+    }
+}
+
+/// How an operation may be run by another process than the one that accepted it, or again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rerun {
+    /// Where workers find it.
+    pub queue: Queue,
+    /// How often the inner service may be called for it. Above one: at least once instead of at most once.
+    pub attempts: NonZeroU16,
+    /// Time within which somebody must have claimed it after it was accepted, or given back: over it the operation
+    /// fails as [`Reason::NotStarted`].
+    pub start_within: Duration,
+}
+
+/// Names what a worker takes its operations from. Operations and workers that name none meet in `default`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Queue(Cow<'static, str>);
+
+impl Queue {
+    /// The queue of this name.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self(Cow::Borrowed("default"))
+    }
+}
+
+impl<N: Into<Cow<'static, str>>> From<N> for Queue {
+    fn from(name: N) -> Self {
+        Self::new(name)
     }
 }
 

@@ -1,18 +1,21 @@
-use super::{end_to_end::keep_of_response, reference::rewrite};
+use super::{BlobId, Content, end_to_end::keep_of_response, reference::rewrite};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 use std::fmt;
+use uuid::Uuid;
 
 /// The inner service's whole final response as it is kept: status, fields, body, trailers.
 ///
 /// All of it lies in one allocation of just the right size, which pins nothing else: no slice of a connection's
-/// buffer, no [`HeaderMap`] (an empty one with a single field takes over 600 bytes). Replays share the bytes.
+/// buffer, no [`HeaderMap`] (an empty one with a single field takes over 600 bytes). Replays share the bytes. A body that
+/// is too long for that is a [blob](Content::Blob), and its name lies in its place.
 #[derive(Clone)]
 pub struct StoredResponse {
-    status: StatusCode,
-    fields_end: u32,
-    body_end: usize,
-    bytes: Bytes,
+    pub(super) status: StatusCode,
+    pub(super) is_blob: bool,
+    pub(super) fields_end: u32,
+    pub(super) body_end: usize,
+    pub(super) bytes: Bytes,
 }
 
 impl StoredResponse {
@@ -33,14 +36,34 @@ impl StoredResponse {
 
     /// The body as it was sent, never decoded.
     #[must_use]
-    pub fn body(&self) -> Bytes {
-        self.bytes.slice(self.fields_end as usize..self.body_end)
+    pub fn body(&self) -> Content {
+        match self.blob() {
+            Some((id, len)) => Content::Blob { id, len },
+            None => Content::Inline(self.bytes.slice(self.fields_end as usize..self.body_end)),
+        }
     }
 
     /// Length of the body in bytes.
     #[must_use]
-    pub fn body_len(&self) -> usize {
-        self.body_end - self.fields_end as usize
+    pub fn body_len(&self) -> u64 {
+        match self.blob() {
+            Some((_, len)) => len,
+            None => (self.body_end - self.fields_end as usize) as u64,
+        }
+    }
+
+    pub(super) fn body_blob(&self) -> Option<BlobId> {
+        self.blob().map(|(id, _)| id)
+    }
+
+    fn blob(&self) -> Option<(BlobId, u64)> {
+        if !self.is_blob {
+            return None;
+        }
+        let name = &self.bytes[self.fields_end as usize..self.body_end];
+        let (id, len) = name.split_first_chunk::<16>()?;
+        let len = u64::from_be_bytes(*len.first_chunk()?);
+        Some((BlobId::from_uuid(Uuid::from_bytes(*id)), len))
     }
 
     /// The trailer fields, in order.
@@ -52,7 +75,7 @@ impl StoredResponse {
         }
     }
 
-    /// Bytes that keeping it takes.
+    /// Bytes that keeping it takes, a blob not counted.
     #[must_use]
     pub fn size(&self) -> usize {
         self.bytes.len()
@@ -80,7 +103,15 @@ pub struct Fields<'a> {
 /// Set in a field's name length when its value must never be indexed by HPACK.
 const SENSITIVE: u16 = 1 << 15;
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    pub(super) fn within(bytes: &'a Bytes, at: usize, end: usize) -> Self {
+        Self { bytes, at, end }
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at == self.end
+    }
+
     fn advance(&mut self, length: usize) -> Option<std::ops::Range<usize>> {
         let to = self.at.checked_add(length).filter(|to| *to <= self.end)?;
         Some(std::mem::replace(&mut self.at, to)..to)
@@ -128,6 +159,8 @@ pub(crate) struct Capture {
     buffer: Vec<u8>,
     body_end: Option<usize>,
     limit: u64,
+    /// What of the body is in a blob, and so no longer in the buffer.
+    blob: Option<(BlobId, u64)>,
 }
 
 /// The response is longer than may be stored.
@@ -167,6 +200,7 @@ impl Capture {
             buffer,
             body_end: None,
             limit,
+            blob: None,
         })
     }
 
@@ -182,16 +216,30 @@ impl Capture {
         if self.is_bodiless() {
             return Ok(());
         }
+        let before = self.blob.map_or(0, |(_, len)| len);
         let body = (self.buffer.len() - self.fields_end as usize + data.len()) as u64;
-        if body > self.limit {
+        if before + body > self.limit {
             return Err(TooLarge);
         }
         self.buffer.extend_from_slice(data);
         Ok(())
     }
 
+    /// Bytes of the body that are held here.
+    pub(crate) fn held(&self) -> usize {
+        self.body_end.unwrap_or(self.buffer.len()) - self.fields_end as usize
+    }
+
+    /// Takes out what is held of the body, as the next part of a blob.
+    pub(crate) fn spill(&mut self, to: BlobId) -> Bytes {
+        let held = self.buffer.split_off(self.fields_end as usize);
+        let (_, len) = self.blob.get_or_insert((to, 0));
+        *len += held.len() as u64;
+        held.into()
+    }
+
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), TooLarge> {
-        let body_end = *self.body_end.get_or_insert(self.buffer.len());
+        let body_end = self.end_body();
         for (name, value) in keep_of_response(trailers) {
             put(&mut self.buffer, name, value);
         }
@@ -202,12 +250,27 @@ impl Capture {
         }
     }
 
+    /// Where the body ends. One that is in a blob has its name in its place, and is whole.
+    fn end_body(&mut self) -> usize {
+        if let Some(end) = self.body_end {
+            return end;
+        }
+        if let Some((id, len)) = self.blob {
+            debug_assert_eq!(self.buffer.len(), self.fields_end as usize);
+            self.buffer.extend_from_slice(id.as_uuid().as_bytes());
+            self.buffer.extend_from_slice(&len.to_be_bytes());
+        }
+        *self.body_end.insert(self.buffer.len())
+    }
+
     pub(crate) fn end(mut self) -> StoredResponse {
+        let body_end = self.end_body();
         self.buffer.shrink_to_fit();
         StoredResponse {
             status: self.status,
+            is_blob: self.blob.is_some(),
             fields_end: self.fields_end,
-            body_end: self.body_end.unwrap_or(self.buffer.len()),
+            body_end,
             bytes: self.buffer.into(),
         }
     }
@@ -222,7 +285,7 @@ fn told_length(head: &response::Parts) -> Option<(&HeaderName, &HeaderValue)> {
     Some((&header::CONTENT_LENGTH, told))
 }
 
-fn put(buffer: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+pub(super) fn put(buffer: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     let sensitive = if value.is_sensitive() { SENSITIVE } else { 0 };
     // Names are at most 2^16 - 1 bytes by `http`'s own check, and no sane one uses the top bit.
     let (Ok(name_len), Ok(value_len)) = (
@@ -291,8 +354,33 @@ mod tests {
                 "x-custom: "
             ]
         );
-        assert_eq!(stored.body(), "some text");
+        assert_eq!(stored.body(), Content::Inline("some text".into()));
         assert_eq!(stored.body_len(), 9);
+        assert_eq!(shown(stored.trailers()), ["x-sum: 9"]);
+    }
+
+    #[test]
+    fn a_body_in_a_blob_leaves_its_name() {
+        let response = Response::builder().header("x-custom", "1").body("");
+        let head = response.unwrap().into_parts().0;
+        let mut capture = Capture::begin(&head, "/reports", 0, 12).unwrap();
+        let id = BlobId::random();
+        capture.data(b"some").unwrap();
+        assert_eq!(capture.held(), 4);
+        assert_eq!(capture.spill(id), "some");
+        capture.data(b" text").unwrap();
+        // The limit is for the whole of it.
+        assert_eq!(capture.data(b"more"), Err(TooLarge));
+        assert_eq!(capture.spill(id), " text");
+        let trailers = [(
+            HeaderName::from_static("x-sum"),
+            HeaderValue::from_static("9"),
+        )];
+        capture.trailers(&HeaderMap::from_iter(trailers)).unwrap();
+        let stored = capture.end();
+        assert_eq!(stored.body(), Content::Blob { id, len: 9 });
+        assert_eq!(stored.body_len(), 9);
+        assert_eq!(shown(stored.fields()), ["x-custom: 1"]);
         assert_eq!(shown(stored.trailers()), ["x-sum: 9"]);
     }
 

@@ -1,4 +1,4 @@
-use super::{StoredResponse, Timestamp};
+use super::{BlobId, StoredResponse, Timestamp};
 use std::fmt;
 
 /// How an operation stands. "Ended without an ending" cannot be built.
@@ -42,6 +42,8 @@ pub enum Event {
     Start,
     /// The handler says how far it is, or hands its end over to [`Operations::complete`](crate::Operations::complete).
     Report,
+    /// The right to run it is given back, or has lapsed, and it may be run anew.
+    Release,
     /// It is over: finished, completed from outside, cancelled, or ended by a limit.
     End(Outcome),
 }
@@ -59,6 +61,7 @@ impl Phase {
             (Self::Accepted, Event::Start) => Some(Self::Running),
             (Self::Running, Event::Start) | (Self::Accepted, Event::Report) => None,
             (Self::Running, Event::Report) => Some(self),
+            (Self::Accepted | Self::Running, Event::Release) => Some(Self::Accepted),
             (Self::Accepted, Event::End(outcome)) => match outcome {
                 // Whoever completes an operation from outside need not know whether it began.
                 Succeeded | Failed(Reason::Response) | Cancelled => Some(Self::Ended(outcome)),
@@ -183,6 +186,12 @@ impl Ending {
         }
     }
 
+    /// The blob that holds the response's body, if it is in one.
+    #[must_use]
+    pub fn blob(&self) -> Option<BlobId> {
+        self.response.as_ref()?.body_blob()
+    }
+
     /// The end of an operation that has no response to show.
     #[must_use]
     pub fn without_response(stop: Stop, at: Timestamp) -> Self {
@@ -254,6 +263,7 @@ mod tests {
         prop_oneof![
             Just(Event::Start),
             Just(Event::Report),
+            Just(Event::Release),
             Just(Event::End(Outcome::Succeeded)),
             Just(Event::End(Outcome::Failed(Reason::Response))),
             proptest::sample::select(&STOPS[..]).prop_map(|stop| Event::End(stop.outcome())),
@@ -262,19 +272,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_operation_ends_at_most_once_and_starts_at_most_once(
+        fn an_operation_ends_at_most_once_and_starts_at_most_once_between_releases(
             events in proptest::collection::vec(event(), 0..20)
         ) {
             let (mut phase, mut starts, mut ends) = (Phase::Accepted, 0, 0);
             for event in events {
                 let Some(next) = phase.after(event) else { continue };
                 starts += u32::from(event == Event::Start);
+                if event == Event::Release {
+                    starts = 0;
+                }
                 ends += u32::from(matches!(event, Event::End(_)));
                 prop_assert!(!phase.is_ended());
                 prop_assert_eq!(next.is_ended(), matches!(event, Event::End(_)));
                 phase = next;
+                prop_assert!(starts <= 1);
             }
-            prop_assert!(starts <= 1);
             prop_assert!(ends <= 1);
         }
     }

@@ -1,7 +1,8 @@
+use super::blob::{self, Unnamed};
 use crate::{
     operations::CompleteError,
     record::{Capture, StoredResponse, TooLarge},
-    store::Store,
+    store::{Blobs, Store, StoreErrorKind},
 };
 use bytes::{Buf, Bytes};
 use http_body::Body;
@@ -9,6 +10,7 @@ use std::{
     error::Error,
     future::{Future, poll_fn},
     pin::pin,
+    sync::Arc,
 };
 use tokio::task::coop;
 
@@ -18,7 +20,7 @@ use tokio::task::coop;
     reason = "an async fn keeps its arguments twice"
 )]
 pub(crate) fn capture<R>(
-    store: &dyn Store,
+    store: &Arc<dyn Store>,
     mut capture: Capture,
     body: R,
 ) -> impl Future<Output = Result<StoredResponse, CompleteError>>
@@ -28,7 +30,13 @@ where
 {
     async move {
         let mut body = pin!(body);
-        let mut room = Room { store, bytes: 0 };
+        let mut room = Room {
+            store: &**store,
+            bytes: 0,
+        };
+        let mut spill = store
+            .blobs()
+            .map(|blobs| Box::new(Spill::new(store, blobs)));
         while !capture.is_bodiless() && !body.is_end_stream() {
             // A body that is always ready must let others have their turn, and its own limits.
             let frame = coop::cooperative(poll_fn(|cx| body.as_mut().poll_frame(cx)));
@@ -37,18 +45,94 @@ where
                 .map_err(|error| CompleteError::Body(error.into()))?
                 .into_data()
             {
-                Ok(data) => {
-                    room.set_aside(data.remaining() as u64)?;
-                    capture.data(&data)?;
-                }
+                Ok(mut data) => match &mut spill {
+                    None => {
+                        room.set_aside(data.remaining() as u64)?;
+                        capture.data(&data)?;
+                    }
+                    Some(spill) => {
+                        while !data.is_empty() {
+                            let next = data.split_to(data.len().min(blob::CHUNK));
+                            capture.data(&next)?;
+                            Box::pin(spill.some(&mut capture)).await?;
+                        }
+                    }
+                },
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
+                        if let Some(spill) = &mut spill {
+                            Box::pin(spill.rest(&mut capture)).await?;
+                        }
                         capture.trailers(&trailers)?;
                     }
                 }
             }
         }
+        if let Some(spill) = &mut spill {
+            Box::pin(spill.rest(&mut capture)).await?;
+            spill.name();
+        }
         Ok(capture.end())
+    }
+}
+
+/// A body on its way into a blob, once it is longer than is kept in a record.
+struct Spill<'a> {
+    store: &'a Arc<dyn Store>,
+    blobs: &'a dyn Blobs,
+    blob: Option<Unnamed>,
+    chunks: u32,
+}
+
+impl<'a> Spill<'a> {
+    fn new(store: &'a Arc<dyn Store>, blobs: &'a dyn Blobs) -> Self {
+        Self {
+            store,
+            blobs,
+            blob: None,
+            chunks: 0,
+        }
+    }
+
+    /// Writes what is held, if it is more than is to be.
+    async fn some(&mut self, capture: &mut Capture) -> Result<(), CompleteError> {
+        let enough = match self.blob {
+            None => capture.held() > self.blobs.inline_limit().max(blob::CHUNK),
+            Some(_) => capture.held() >= blob::CHUNK,
+        };
+        if enough {
+            self.all(capture).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left: the body is whole.
+    async fn rest(&mut self, capture: &mut Capture) -> Result<(), CompleteError> {
+        let fits = self.blob.is_none() && capture.held() <= self.blobs.inline_limit();
+        if !fits && capture.held() > 0 {
+            self.all(capture).await?;
+        }
+        Ok(())
+    }
+
+    async fn all(&mut self, capture: &mut Capture) -> Result<(), CompleteError> {
+        let blob = self
+            .blob
+            .get_or_insert_with(|| Unnamed::draw(self.store.clone()));
+        let chunk = capture.spill(blob.id());
+        let appended = blob::append(self.blobs, blob.id(), self.chunks, chunk).await;
+        self.chunks += 1;
+        appended.map_err(|error| match error.kind() {
+            StoreErrorKind::Full => CompleteError::TooLarge,
+            _ => CompleteError::Store(error),
+        })
+    }
+
+    /// From here on a response names it.
+    fn name(&mut self) {
+        if let Some(blob) = self.blob.take() {
+            blob.named();
+        }
     }
 }
 

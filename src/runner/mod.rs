@@ -1,18 +1,29 @@
 //! One operation's task: runs the inner service, captures what it answers, and ends the operation.
 
+mod blob;
 mod capture;
 mod guarded;
 mod handle;
+mod worker;
 
-pub(crate) use self::capture::capture;
-pub use self::handle::{DetachError, MetadataError, OperationHandle};
+pub(crate) use self::worker::ATTEMPT;
+pub(crate) use self::{
+    blob::{Reader, Unnamed},
+    capture::capture,
+};
+pub use self::{
+    handle::{DetachError, MetadataError, OperationHandle},
+    worker::{SeenUri, Worker},
+};
 
 use self::guarded::{Guarded, Step};
 use crate::{
     defer::rebuild::Driver,
-    operations::{CompleteError, Detach, Engine, Live, Place, Signal, Sweeper, is_uncertain},
-    record::{Capture, Ending, Record, Stop, StoredResponse, TooLarge},
-    store::{Claim, Created, Settled, StoreError, StoreErrorKind},
+    operations::{
+        CompleteError, Detach, Engine, Heartbeat, Live, Place, Signal, Sweeper, is_uncertain,
+    },
+    record::{Capture, Ending, Record, Stop, StoredRequest, StoredResponse, TooLarge},
+    store::{Claim, Created, Intent, Settled, StoreError, StoreErrorKind},
     trace,
 };
 use bytes::Bytes;
@@ -50,6 +61,8 @@ pub(crate) struct Terms {
 pub(crate) struct Task {
     /// Until it is kept: a store that is the only one to hold a record changes it in place.
     record: Option<Arc<Record>>,
+    /// Until it is kept, where it is to be kept too.
+    request: Option<Box<StoredRequest>>,
     target: Arc<str>,
     terms: Arc<Terms>,
     live: Arc<Live>,
@@ -60,6 +73,7 @@ pub(crate) struct Task {
 impl Task {
     pub(crate) fn new(
         record: Arc<Record>,
+        request: Option<Box<StoredRequest>>,
         terms: Arc<Terms>,
         live: Arc<Live>,
         place: Place,
@@ -68,6 +82,7 @@ impl Task {
         Self {
             target: record.submission.target.clone(),
             record: Some(record),
+            request,
             terms,
             live,
             place,
@@ -87,10 +102,11 @@ impl Task {
     /// There is nothing left to do here. One that is detached goes on, and its handle is heard and told until its end.
     fn over(&mut self) {
         self.over = true;
+        Heartbeat::let_go(self.engine(), &self.live);
         if self.live.is_detached() {
             return;
         }
-        self.engine().live.remove(self.live.id());
+        self.engine().live.remove_this(&self.live);
         // Out of the registry, it can't be shared anew.
         if Arc::strong_count(&self.live) > 1 {
             self.live.raise(Signal::Over);
@@ -175,6 +191,8 @@ impl From<Result<Created, StoreError>> for Kept<Claim> {
         match created {
             Ok(Created::New(claim)) => Self::New(claim),
             Ok(Created::Existing(record)) => Self::Existing(record),
+            // It was to be run here.
+            Ok(Created::Queued) => Self::Gone,
             Ok(Created::Gone) => Self::Gone,
             Err(error) => {
                 trace::store_failed("create", &error);
@@ -213,24 +231,34 @@ where
     R::Error: Into<BoxError>,
 {
     // A future that was never polled has done nothing.
-    let record = task.record.take();
+    let (record, request) = (task.record.take(), task.request.take());
     let at_once = record
         .as_ref()
-        .and_then(|record| task.engine().store.create(record).now().ok());
+        .filter(|_| !is_long(task.engine(), request.as_deref()))
+        .and_then(|record| {
+            let intent = Intent::Run(request.as_deref());
+            task.engine().store.create(record, intent).now().ok()
+        });
     if let Some(created) = at_once
         && !is_uncertain(&created)
     {
-        drop(record);
+        drop((record, request));
         let (claim, kept) = Kept::from(created).split();
         match claim {
-            Some(claim) => trace::spawn(run(task, Some(claim), hold, work)),
+            Some(claim) => {
+                Heartbeat::keep(task.engine(), &claim, &task.live);
+                trace::spawn(run(task, Some(claim), hold, work));
+            }
             None => task.dismiss(),
         }
         return Ok(kept);
     }
     let (tell, told) = oneshot::channel();
     trace::spawn(async move {
-        let (claim, kept) = keep(task.engine(), record).await.split();
+        let (claim, kept) = keep(task.engine(), record, request).await.split();
+        if let Some(claim) = &claim {
+            Heartbeat::keep(task.engine(), claim, &task.live);
+        }
         let _ = tell.send(kept);
         match claim {
             Some(claim) => run(task, Some(claim), hold, work).await,
@@ -240,21 +268,89 @@ where
     Err(told)
 }
 
+/// Keeps an operation for whoever claims it.
+pub(crate) fn keep_queued(
+    place: Place,
+    record: Arc<Record>,
+    request: Box<StoredRequest>,
+) -> Result<Kept, oneshot::Receiver<Kept>> {
+    let engine = place.engine().clone();
+    if !is_long(&engine, Some(&request)) {
+        let created = engine.store.create(&record, Intent::Queue(&request)).now();
+        if let Ok(created) = created
+            && !is_uncertain(&created)
+        {
+            return Ok(queued(created));
+        }
+    }
+    let (tell, told) = oneshot::channel();
+    // In a task of its own: whoever asked for it may go away while nobody knows whether it is kept.
+    trace::spawn(async move {
+        let created = create(&engine, &record, Some(request), true).await;
+        drop(place);
+        let _ = tell.send(queued(created));
+    });
+    Err(told)
+}
+
+fn queued(created: Result<Created, StoreError>) -> Kept {
+    match created {
+        Ok(Created::Queued) => Kept::New(()),
+        other => Kept::from(other).split().1,
+    }
+}
+
 /// Keeps an operation, trying again while it is uncertain whether that was done.
-async fn keep(engine: &Engine, record: Option<Arc<Record>>) -> Kept<Claim> {
-    const TRIES: u32 = 3;
+async fn keep(
+    engine: &Engine,
+    record: Option<Arc<Record>>,
+    request: Option<Box<StoredRequest>>,
+) -> Kept<Claim> {
     // It has been tried before, in vain.
     let Some(record) = record else {
         return Kept::Failed(StoreError::new(StoreErrorKind::Unavailable));
     };
-    let mut created = engine.store.create(&record).await;
+    create(engine, &record, request, false).await.into()
+}
+
+async fn create(
+    engine: &Engine,
+    record: &Arc<Record>,
+    request: Option<Box<StoredRequest>>,
+    for_queue: bool,
+) -> Result<Created, StoreError> {
+    const TRIES: u32 = 3;
+    let request = match request {
+        Some(request) if is_long(engine, Some(&request)) => {
+            Some(blob::stow_request(&*engine.store, request).await?)
+        }
+        other => other,
+    };
+    let intent = match request.as_deref() {
+        Some(request) if for_queue => Intent::Queue(request),
+        request => Intent::Run(request),
+    };
+    let mut created = engine.store.create(record, intent).await;
     for _ in 1..TRIES {
         if !is_uncertain(&created) {
             break;
         }
-        created = engine.store.create(&record).await;
+        created = engine.store.create(record, intent).await;
     }
-    created.into()
+    if let Some(id) = request.as_ref().and_then(|request| request.body().blob())
+        && !matches!(created, Ok(Created::New(_) | Created::Queued))
+        && !is_uncertain(&created)
+    {
+        blob::discard(&*engine.store, id).await;
+    }
+    created
+}
+
+/// Whether the body of the request is to be kept beside the record.
+fn is_long(engine: &Engine, request: Option<&StoredRequest>) -> bool {
+    let Some(request) = request else { return false };
+    let blobs = engine.store.blobs();
+    blobs.is_some_and(|blobs| request.body().len() > blobs.inline_limit() as u64)
 }
 
 enum Turn<T> {
@@ -292,6 +388,7 @@ where
         let end = {
             let Task {
                 record,
+                request,
                 target,
                 live,
                 place,
@@ -328,7 +425,7 @@ where
                     Turn::Unwanted => break End::Unwanted,
                 };
                 if claim.is_none() && !detached {
-                    let mut keeping = Box::pin(keep(&engine, record.take()));
+                    let mut keeping = Box::pin(keep(&engine, record.take(), request.take()));
                     let kept = poll_fn(|cx| {
                         let kept = keeping.as_mut().poll(cx);
                         // The work and its limits do not wait for the store. A detach does: it is asked for still.
@@ -342,7 +439,10 @@ where
                         kept
                     });
                     match (kept.await, &mut hold) {
-                        (Kept::New(new), _) => claim = Some(new),
+                        (Kept::New(new), _) => {
+                            Heartbeat::keep(&engine, &new, live);
+                            claim = Some(new);
+                        }
                         // The connection is held to the end, as without the layer.
                         (_, Some(hold)) => hold.limit = None,
                         (_, None) => {}
@@ -384,6 +484,7 @@ fn close<E: Into<BoxError>>(
         task.close(None, hold, reply);
         return None;
     };
+    let interrupted = matches!(end, End::Stop(Stop::Interrupted, _));
     let (mut ending, reply) = conclude(&task, end, hold.is_some());
     if ending.is_none() {
         task.close(None, hold, reply);
@@ -392,13 +493,20 @@ fn close<E: Into<BoxError>>(
     // At once, where the store can: a future that was never polled has done nothing.
     let sighting = task.live.sighting();
     let engine = task.engine();
-    let finished = engine
-        .store
-        .finish(&claim, &sighting, &mut ending)
-        .now()
-        .ok();
+    let finished = match interrupted {
+        // Others may go on with it.
+        true => None,
+        false => engine
+            .store
+            .finish(&claim, &sighting, &mut ending)
+            .now()
+            .ok(),
+    };
     match finished {
         Some(Ok(settled)) => {
+            // Left here if it was refused.
+            let blob = ending.as_ref().and_then(Ending::blob);
+            task.engine().discard_unless_named(blob, &settled);
             task.close(Some(settled), hold, reply);
             None
         }
@@ -408,6 +516,7 @@ fn close<E: Into<BoxError>>(
                 claim,
                 hold,
                 reply,
+                interrupted,
             };
             let failed = other.and_then(Result::err);
             Some(Box::pin(unfinished.finish(ending, failed)))
@@ -450,11 +559,22 @@ struct Unfinished<E> {
     claim: Claim,
     hold: Option<Box<Hold<E>>>,
     reply: Option<Reply<E>>,
+    /// The server shuts down.
+    interrupted: bool,
 }
 
 impl<E> Unfinished<E> {
     /// Writes the end down; `failed` is what came of a first try.
     async fn finish(mut self, ending: Option<Ending>, failed: Option<StoreError>) {
+        if self.interrupted {
+            let (engine, sighting) = (self.task.engine(), self.task.live.sighting());
+            if let Ok(Settled::Done(record)) = engine.store.release(&self.claim, &sighting).await {
+                engine.handed_back(&record);
+                self.task.close(None, self.hold, Some(Reply::Accepted));
+                return;
+            }
+        }
+        let blob = ending.as_ref().and_then(Ending::blob);
         let settled = {
             let mut writing = pin!(write(&self.task, &self.claim, ending, failed));
             let hold = &mut self.hold;
@@ -470,6 +590,7 @@ impl<E> Unfinished<E> {
             })
             .await
         };
+        self.task.engine().discard_unless_named(blob, &settled);
         self.task.close(Some(settled), self.hold, self.reply);
     }
 }
@@ -527,6 +648,7 @@ async fn give_up(
         .await;
     let done = matches!(given_up, Ok(Settled::Done(_)));
     if done {
+        Heartbeat::let_go(engine, live);
         *claim = None;
         Sweeper::due(engine, terms.run_time);
     }
@@ -630,7 +752,7 @@ where
         let engine = place.engine();
         let (is_failure, head, begun, body) = begin(engine, target, terms, response, held)?;
         // In a box: while the handler runs, which may be long, no room is set aside for what comes after it.
-        let captured = Box::pin(capture(&*engine.store, begun, body));
+        let captured = Box::pin(capture(&engine.store, begun, body));
         let stored = beside(&mut driver, captured).await?;
         Ok(Captured {
             head,

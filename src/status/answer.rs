@@ -241,7 +241,11 @@ impl<'a> Monitor<'a> {
         }
         let done = match ask {
             Ask::Forget => self.operations.forget(id).await,
-            Ask::CancelAndForget => self.operations.cancel_and_forget(id).await,
+            // Two steps: what is shown has ended as cancelled.
+            Ask::CancelAndForget => match self.operations.cancel(id).await {
+                Ok(Settled::Done(_) | Settled::Stands(_)) => self.operations.forget(id).await,
+                other => other,
+            },
             Ask::Abandon => self.operations.abandon(id).await,
             _ => self.operations.cancel(id).await,
         };
@@ -262,8 +266,8 @@ impl<'a> Monitor<'a> {
         let (engine, face) = (self.engine(), self.face());
         let mut query = ListQuery::of(owner);
         query.states = list.states;
-        query.created_since = list.created_since;
-        query.created_until = list.created_until;
+        query.since = list.since;
+        query.until = list.until;
         query.face = list.here.then(|| face.name.clone());
         query.after = list.after;
         query.limit = list.limit;

@@ -18,8 +18,10 @@ pub use self::{
 };
 
 use crate::record::{
-    Ending, OperationId, Outcome, Owner, Phase, Record, Sighting, Timestamp, UniqueKey,
+    BlobId, Ending, Malformed, OperationId, Outcome, Owner, Phase, Queue, Record, Sighting,
+    StoredRequest, Timestamp, UniqueKey,
 };
+use bytes::Bytes;
 use std::{
     error::Error,
     fmt,
@@ -47,14 +49,25 @@ use std::{
 /// **Clocks.** The store decides by one clock of its own when something is due; the timestamps it is given and gives
 /// are for showing.
 ///
+/// **Claims.** Whoever runs an operation holds its [`Claim`], one at a time. It is void, and every write that names it is
+/// refused, once the operation has ended, was detached, released, or forgotten, or once the claim has lapsed and the
+/// operation was swept or claimed anew. Claims lapse where the store has a [lease](Self::lease), which is renewed by
+/// [`renew`](Self::renew) alone. What becomes of an operation whose claim lapses is for [`Record::lapse`] to say.
+///
+/// **Requests.** What [`create`](Self::create) is given with the request can be [released](Self::release), and be
+/// [claimed](Self::claim) by others. It is kept until the operation has ended.
+///
 /// **Visibility.** What a verb has written, every later verb through the same store sees.
 ///
 /// # Implementing
 ///
-/// Run [`conformance`] (feature `testing`) against it. [`Record::observe`] and
-/// [`Record::end`] make the lawful moves for stores that hold records as they are.
+/// Run [`conformance`] (feature `testing`) against it. [`Record::observe`], [`Record::release`], [`Record::lapse`] and
+/// [`Record::end`] make the lawful moves for stores that hold records as they are. Stores that write them down need to
+/// understand a record's id, revision, phase, attempt and times, the owner, key, face and queue of its submission, and
+/// how long it is kept; the rest they take and give back [encoded](crate::record::Submission::encode).
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Keeps a new operation, its key and the right to run it, in one step; idempotent on the id.
+    /// Keeps a new operation, its key, its request where one is given, and the right to run it, in one step; idempotent
+    /// on the id. The request is given where the submission has a [`Rerun`](crate::record::Rerun), and only there.
     ///
     /// With a key that another operation or tombstone has, nothing is written and that one is told; likewise with an id
     /// whose claim is void, or that is gone. Neither needs room. A key [without
@@ -65,7 +78,31 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`StoreErrorKind::Full`] when there is no room, and none can be made by letting go of finished operations whose
     /// results have been read, the first to end first. Operations that have not ended, and unread results, are never
     /// let go.
-    fn create<'a>(&'a self, record: &'a Arc<Record>) -> StoreFuture<'a, Created>;
+    fn create<'a>(
+        &'a self,
+        record: &'a Arc<Record>,
+        intent: Intent<'a>,
+    ) -> StoreFuture<'a, Created>;
+
+    /// Takes operations of a queue that nobody has the right to run: those that were created for the queue, released,
+    /// or whose claims have lapsed with attempts left; oldest first.
+    fn claim<'a>(&'a self, queue: &'a Queue, at_most: NonZeroU16) -> StoreFuture<'a, Vec<Claimed>>;
+
+    /// Renews the leases of all claims that this process holds, and takes in what it has seen of their operations, in
+    /// one round trip. Answers with those of them that are void: who runs such a one is to stop.
+    ///
+    /// Never called where there is no [lease](Self::lease).
+    fn renew<'a>(&'a self, held: &'a [Held]) -> StoreFuture<'a, Vec<OperationId>> {
+        let _ = held;
+        StoreFuture::ready(Ok(Vec::new()))
+    }
+
+    /// Gives the right to run an operation back, as [`Record::release`] says, for another to claim.
+    ///
+    /// It [stands](Settled::Stands) when the claim is void, when its attempts are used up, and when the request was not
+    /// kept. Who must have claimed it anew is as for a new one: [`Rerun::start_within`](crate::record::Rerun::start_within)
+    /// counts from here.
+    fn release<'a>(&'a self, claim: &'a Claim, sighting: &'a Sighting) -> StoreFuture<'a, Settled>;
 
     /// Looks an operation up. One that is due to expire is already [`Lookup::Gone`].
     fn find(&self, id: OperationId) -> StoreFuture<'_, Lookup>;
@@ -115,10 +152,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         within: Duration,
     ) -> StoreFuture<'a, Settled>;
 
-    /// Forgets an operation that has ended; a tombstone stays, with its owner and key.
+    /// Forgets an operation, and answers with it as it was; a tombstone stays, with its owner and key.
     ///
-    /// One that has not ended [stands](Settled::Stands).
-    fn forget(&self, id: OperationId) -> StoreFuture<'_, Settled>;
+    /// One that has not ended [stands](Settled::Stands) where `which` is [`Forget::Ended`]; with [`Forget::Any`] it goes
+    /// too, and its claim is void. A body among the [blobs](Self::blobs) stays for who reads it: see [`Blobs`].
+    fn forget(&self, id: OperationId, which: Forget) -> StoreFuture<'_, Settled>;
 
     /// Hears that the result, or the problem of an end without one, has been delivered to a client whole. A hint, for
     /// stores that make room by it; it means nothing before the end.
@@ -139,14 +177,113 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Does what is due, at most `at_most` things of it: lets go of what has expired, ends detached operations whose
-    /// time is up, drops old tombstones. Costs what is due, never what is stored.
+    /// time is up and those that nobody has claimed in time, sees to lapsed claims, drops old tombstones and blobs that no
+    /// operation names. Costs what is due, never what is stored.
     fn sweep(&self, at_most: NonZeroU32) -> StoreFuture<'_, Swept>;
 
     /// What it holds now. Never waits; a store elsewhere answers from what it counts.
     fn usage(&self) -> StoreUsage;
 
-    /// Hints of operations that changed, by whomever; they may come late, twice, or for nothing.
+    /// Hints of operations that changed, by whomever, and of some that can be claimed; they may come late, twice, or for
+    /// nothing.
     fn changes(&self) -> Box<dyn Changes>;
+
+    /// How long a claim holds that is not renewed. Asked once. `None`: for ever, as in a store that ends with the process.
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether [`create`](Self::create) is to be given the requests of all operations, not only of those that are
+    /// [queued](Intent::Queue). Asked once; `true` for stores that outlive the process.
+    fn keeps_requests(&self) -> bool {
+        false
+    }
+
+    /// Where it keeps long bodies, if elsewhere.
+    fn blobs(&self) -> Option<&dyn Blobs> {
+        None
+    }
+}
+
+/// Keeps long bodies, in chunks.
+///
+/// # Contract
+///
+/// A blob is written by one process, under an id that nobody else has, its chunks one after the other and counted from 0;
+/// then [`create`](Store::create), [`finish`](Store::finish) or [`complete`](Store::complete) names it. So nothing is
+/// fenced here, and the blobs may live in another engine than the records. To append a chunk again that was appended
+/// before is harmless. Once named, a blob is on disk where the record is.
+///
+/// A blob that no operation names (any more) is removed by whoever knows that it is of no use, or else by
+/// [`sweep`](Store::sweep), an hour after the later of its last chunk and the end of the operation that named it: it may
+/// be being written, or read.
+pub trait Blobs: fmt::Debug + Send + Sync {
+    /// Bodies up to so many bytes are kept in their records.
+    fn inline_limit(&self) -> usize;
+
+    /// Keeps a chunk, of any length but none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Full`] when there is no room.
+    fn append(&self, blob: BlobId, index: u32, chunk: Bytes) -> StoreFuture<'_, ()>;
+
+    /// Reads a chunk as it was appended; `None` where there is none.
+    fn read(&self, blob: BlobId, index: u32) -> StoreFuture<'_, Option<Bytes>>;
+
+    /// Removes all of it; what is not there is removed already.
+    fn remove(&self, blob: BlobId) -> StoreFuture<'_, ()>;
+}
+
+/// Who is to run what [`Store::create`] keeps.
+#[derive(Clone, Copy, Debug)]
+pub enum Intent<'a> {
+    /// The caller, who is given the claim.
+    Run(Option<&'a StoredRequest>),
+    /// Whoever [claims](Store::claim) it.
+    Queue(&'a StoredRequest),
+}
+
+impl<'a> Intent<'a> {
+    /// The request, if it is to be kept.
+    #[must_use]
+    pub const fn request(self) -> Option<&'a StoredRequest> {
+        match self {
+            Self::Run(request) => request,
+            Self::Queue(request) => Some(request),
+        }
+    }
+}
+
+/// Which operations [`Store::forget`] forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forget {
+    /// One that has ended.
+    Ended,
+    /// One that is pending too: nobody will learn how it ends.
+    Any,
+}
+
+/// What [`Store::claim`] gives.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The right to run it.
+    pub claim: Claim,
+    /// The operation.
+    pub record: Arc<Record>,
+    /// What the inner service is to be called with.
+    pub request: StoredRequest,
+}
+
+/// A claim that is to be renewed.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The operation.
+    pub id: OperationId,
+    /// The claim's [token](Claim::token).
+    pub token: u64,
+    /// What the store may not know of it yet.
+    pub sighting: Option<Sighting>,
 }
 
 /// Hints of changes. See [`Store::changes`].
@@ -164,6 +301,8 @@ pub trait Changes: fmt::Debug + Send {
 pub enum Change {
     /// This operation may have changed.
     Operation(OperationId),
+    /// There may be something to [claim](Store::claim).
+    Claimable,
     /// Hints may have been lost; whatever somebody waits for is to be read again.
     Resync,
 }
@@ -189,7 +328,7 @@ impl Claim {
         self.id
     }
 
-    /// How often the operation has been claimed.
+    /// Which attempt at running the operation it is for.
     #[must_use]
     pub const fn attempt(&self) -> u16 {
         self.attempt
@@ -207,6 +346,8 @@ impl Claim {
 pub enum Created {
     /// The operation is kept, and the caller may run it.
     New(Claim),
+    /// The operation is kept for its queue, or has been before.
+    Queued,
     /// The key belongs to this one, or it is the operation itself, and its claim is void.
     Existing(Arc<Record>),
     /// The key belongs to one that is gone, or the operation itself is.
@@ -260,12 +401,12 @@ pub struct ListQuery {
     pub owner: Option<Owner>,
     /// Only those that stand so. Without any: all.
     pub states: Option<StateSet>,
-    /// Only those accepted at this moment or later.
-    pub created_since: Option<Timestamp>,
-    /// Only those accepted at this moment or earlier.
-    pub created_until: Option<Timestamp>,
-    /// Only those accepted under this mount: see [`Submission::face`](crate::record::Submission::face).
+    /// Only those that were accepted by this face.
     pub face: Option<Arc<str>>,
+    /// Only those that were created at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only those that were created before this time.
+    pub until: Option<Timestamp>,
     /// Only those after this place, as the page before told it.
     pub after: Option<Cursor>,
     /// At most as many, from 1 to 1,000.
@@ -279,9 +420,9 @@ impl ListQuery {
         Self {
             owner: None,
             states: None,
-            created_since: None,
-            created_until: None,
             face: None,
+            since: None,
+            until: None,
             after: None,
             limit: const { NonZeroU16::new(20).unwrap() },
         }
@@ -299,22 +440,17 @@ impl ListQuery {
     /// Whether a record is wanted.
     #[must_use]
     pub fn wants(&self, record: &Record) -> bool {
+        let Record {
+            created,
+            submission,
+            ..
+        } = record;
         self.states
             .is_none_or(|states| states.contains(record.phase()))
-            && self
-                .owner
-                .as_ref()
-                .is_none_or(|owner| record.submission.owner.as_ref() == Some(owner))
-            && self
-                .created_since
-                .is_none_or(|since| record.created >= since)
-            && self
-                .created_until
-                .is_none_or(|until| record.created <= until)
-            && self
-                .face
-                .as_ref()
-                .is_none_or(|face| record.submission.face == *face)
+            && (self.owner.as_ref()).is_none_or(|owner| submission.owner.as_ref() == Some(owner))
+            && (self.face.as_ref()).is_none_or(|face| submission.face == *face)
+            && self.since.is_none_or(|since| *created >= since)
+            && self.until.is_none_or(|until| *created < until)
     }
 }
 
@@ -446,6 +582,12 @@ impl StoreError {
     }
 }
 
+impl From<Malformed> for StoreError {
+    fn from(malformed: Malformed) -> Self {
+        Self::caused_by(StoreErrorKind::Corrupt, malformed)
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
@@ -466,8 +608,21 @@ impl Error for StoreError {
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
-    fn create<'a>(&'a self, record: &'a Arc<Record>) -> StoreFuture<'a, Created> {
-        (**self).create(record)
+    fn create<'a>(
+        &'a self,
+        record: &'a Arc<Record>,
+        intent: Intent<'a>,
+    ) -> StoreFuture<'a, Created> {
+        (**self).create(record, intent)
+    }
+    fn claim<'a>(&'a self, queue: &'a Queue, at_most: NonZeroU16) -> StoreFuture<'a, Vec<Claimed>> {
+        (**self).claim(queue, at_most)
+    }
+    fn renew<'a>(&'a self, held: &'a [Held]) -> StoreFuture<'a, Vec<OperationId>> {
+        (**self).renew(held)
+    }
+    fn release<'a>(&'a self, claim: &'a Claim, sighting: &'a Sighting) -> StoreFuture<'a, Settled> {
+        (**self).release(claim, sighting)
     }
     fn find(&self, id: OperationId) -> StoreFuture<'_, Lookup> {
         (**self).find(id)
@@ -502,8 +657,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     ) -> StoreFuture<'a, Settled> {
         (**self).detach(claim, sighting, within)
     }
-    fn forget(&self, id: OperationId) -> StoreFuture<'_, Settled> {
-        (**self).forget(id)
+    fn forget(&self, id: OperationId, which: Forget) -> StoreFuture<'_, Settled> {
+        (**self).forget(id, which)
     }
     fn mark_read(&self, id: OperationId) {
         (**self).mark_read(id);
@@ -523,6 +678,15 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn changes(&self) -> Box<dyn Changes> {
         (**self).changes()
     }
+    fn lease(&self) -> Option<Duration> {
+        (**self).lease()
+    }
+    fn keeps_requests(&self) -> bool {
+        (**self).keeps_requests()
+    }
+    fn blobs(&self) -> Option<&dyn Blobs> {
+        (**self).blobs()
+    }
 }
 
-const _: fn(&dyn Store) = |_| {};
+const _: fn(&dyn Store, &dyn Blobs) = |_, _| {};

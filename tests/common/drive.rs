@@ -14,7 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
-use tower_lro::{DeferLayer, Limits, OperationHandle, OperationId, Operations, Usage};
+use tower_lro::{
+    DeferLayer, Limits, OperationHandle, OperationId, Operations, Usage, defer::BodyError,
+};
 
 /// Of bodies and services alike; a type without a lifetime, so that futures of it can be spawned.
 pub(crate) type Fault = std::io::Error;
@@ -124,7 +126,19 @@ where
     S::Future: Send + 'static,
 {
     let service = layer.wrap(inner);
-    BoxCloneSyncService::new(service.map_response(|response| response.map(Body::new)))
+    BoxCloneSyncService::new(service.map_response(|response| response.map(own)))
+}
+
+/// What is stored of a response can't be read: a fault like the inner service's.
+fn own<B>(body: B) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error = BodyError<Fault>> + Send + 'static,
+{
+    body.map_err(|error| match error {
+        BodyError::Inner(fault) => fault,
+        other => Fault::other(other.to_string()),
+    })
+    .boxed_unsync()
 }
 
 pub(crate) fn app<F, Fut>(layer: DeferLayer, handler: F) -> App

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::pending,
-    num::NonZeroU32,
+    num::{NonZeroU16, NonZeroU32},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -15,10 +15,10 @@ use std::{
 use tokio::{sync::Semaphore, time::Instant};
 use tower_lro::{
     MemoryStore, OperationId, Record, Store,
-    record::{Ending, Sighting, UniqueKey},
+    record::{Ending, Queue, Sighting, UniqueKey},
     store::{
-        Change, Changes, Claim, Clock, Created, ListQuery, Lookup, MemoryLimits, Page, Settled,
-        StoreError, StoreErrorKind, StoreFuture, StoreUsage, Swept,
+        Change, Changes, Claim, Claimed, Clock, Created, Forget, Intent, ListQuery, Lookup,
+        MemoryLimits, Page, Settled, StoreError, StoreErrorKind, StoreFuture, StoreUsage, Swept,
     },
 };
 
@@ -28,6 +28,8 @@ pub(crate) const CAUSE: &str = "store-detail-4712";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Verb {
     Create,
+    Claim,
+    Release,
     Find,
     FindKey,
     List,
@@ -234,8 +236,20 @@ impl Changes for Silence {
 }
 
 impl Store for Faulty {
-    fn create<'a>(&'a self, record: &'a Arc<Record>) -> StoreFuture<'a, Created> {
-        self.ruled(Verb::Create, |_| self.inner.create(record))
+    fn create<'a>(
+        &'a self,
+        record: &'a Arc<Record>,
+        intent: Intent<'a>,
+    ) -> StoreFuture<'a, Created> {
+        self.ruled(Verb::Create, move |_| self.inner.create(record, intent))
+    }
+
+    fn claim<'a>(&'a self, queue: &'a Queue, at_most: NonZeroU16) -> StoreFuture<'a, Vec<Claimed>> {
+        self.ruled(Verb::Claim, move |_| self.inner.claim(queue, at_most))
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim, sighting: &'a Sighting) -> StoreFuture<'a, Settled> {
+        self.ruled(Verb::Release, move |_| self.inner.release(claim, sighting))
     }
 
     fn find(&self, id: OperationId) -> StoreFuture<'_, Lookup> {
@@ -286,8 +300,8 @@ impl Store for Faulty {
         })
     }
 
-    fn forget(&self, id: OperationId) -> StoreFuture<'_, Settled> {
-        self.ruled(Verb::Forget, move |_| self.inner.forget(id))
+    fn forget(&self, id: OperationId, which: Forget) -> StoreFuture<'_, Settled> {
+        self.ruled(Verb::Forget, move |_| self.inner.forget(id, which))
     }
 
     fn mark_read(&self, id: OperationId) {

@@ -2,7 +2,7 @@
 
 use super::secs;
 use std::{
-    num::NonZeroU32,
+    num::{NonZeroU16, NonZeroU32},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -11,10 +11,10 @@ use std::{
 };
 use tower_lro::{
     MemoryStore, OperationId, Record, Store,
-    record::{Ending, Sighting, UniqueKey},
+    record::{Ending, Queue, Sighting, UniqueKey},
     store::{
-        Changes, Claim, Created, ListQuery, Lookup, Page, Settled, StoreError, StoreErrorKind,
-        StoreFuture, StoreUsage, Swept,
+        Changes, Claim, Claimed, Created, Forget, Intent, ListQuery, Lookup, Page, Settled,
+        StoreError, StoreErrorKind, StoreFuture, StoreUsage, Swept,
     },
 };
 
@@ -58,8 +58,18 @@ impl Faulty {
 }
 
 impl Store for Faulty {
-    fn create<'a>(&'a self, record: &'a Arc<Record>) -> StoreFuture<'a, Created> {
-        self.answer(move |store| store.create(record))
+    fn create<'a>(
+        &'a self,
+        record: &'a Arc<Record>,
+        intent: Intent<'a>,
+    ) -> StoreFuture<'a, Created> {
+        self.answer(move |store| store.create(record, intent))
+    }
+    fn claim<'a>(&'a self, queue: &'a Queue, at_most: NonZeroU16) -> StoreFuture<'a, Vec<Claimed>> {
+        self.answer(move |store| store.claim(queue, at_most))
+    }
+    fn release<'a>(&'a self, claim: &'a Claim, sighting: &'a Sighting) -> StoreFuture<'a, Settled> {
+        self.answer(move |store| store.release(claim, sighting))
     }
     fn find(&self, id: OperationId) -> StoreFuture<'_, Lookup> {
         self.answer(move |store| store.find(id))
@@ -94,8 +104,8 @@ impl Store for Faulty {
     ) -> StoreFuture<'a, Settled> {
         self.answer(move |store| store.detach(claim, sighting, within))
     }
-    fn forget(&self, id: OperationId) -> StoreFuture<'_, Settled> {
-        self.answer(move |store| store.forget(id))
+    fn forget(&self, id: OperationId, which: Forget) -> StoreFuture<'_, Settled> {
+        self.answer(move |store| store.forget(id, which))
     }
     fn mark_read(&self, id: OperationId) {
         self.0.store.mark_read(id);

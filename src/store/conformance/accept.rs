@@ -3,7 +3,7 @@
 use super::{Draft, Make, Subject, TOMBSTONE_FOR, Wanted, done};
 use crate::{
     record::{OperationId, Owner, Phase, Record, UniqueKey},
-    store::{Created, Lookup},
+    store::{Created, Forget, Intent, Lookup},
 };
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub async fn what_was_created_is_found(make: Make) {
     let subject = make(Wanted::default());
     let record = subject.draw(Draft::owner("alice"));
-    let claim = Subject::new_claim(subject.store.create(&record).await);
+    let claim = Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await);
     assert_eq!((claim.id(), claim.attempt()), (record.id, 1));
     let Lookup::Found(found) = subject.find(record.id).await else {
         panic!("not found")
@@ -38,8 +38,8 @@ pub async fn an_id_that_never_was_is_unknown(make: Make) {
 pub async fn create_is_idempotent_on_the_id(make: Make) {
     let subject = make(Wanted::default());
     let record = subject.draw(Draft::key("k"));
-    let first = Subject::new_claim(subject.store.create(&record).await);
-    let second = Subject::new_claim(subject.store.create(&record).await);
+    let first = Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await);
+    let second = Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await);
     assert_eq!(first, second);
     assert_eq!(subject.store.usage().operations, 1);
 }
@@ -49,7 +49,7 @@ pub async fn create_gives_no_claim_that_is_void(make: Make) {
     let subject = make(Wanted::default());
     for detach in [false, true] {
         let record = subject.draw(Draft::default());
-        let claim = Subject::new_claim(subject.store.create(&record).await);
+        let claim = Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await);
         if detach {
             done(
                 subject
@@ -60,7 +60,7 @@ pub async fn create_gives_no_claim_that_is_void(make: Make) {
         } else {
             done(subject.finish(&claim, subject.success(1)).await);
         }
-        match subject.store.create(&record).await {
+        match subject.store.create(&record, Intent::Run(None)).await {
             Ok(Created::Existing(found)) => assert_eq!(found.id, record.id),
             other => panic!("expected the existing one, got {other:?}"),
         }
@@ -71,7 +71,7 @@ pub async fn create_gives_no_claim_that_is_void(make: Make) {
 pub async fn create_does_not_revive_what_is_gone(make: Make) {
     let subject = make(Wanted::default());
     let id = subject.ended(Draft::default(), 1).await;
-    done(subject.store.forget(id).await);
+    done(subject.store.forget(id, Forget::Ended).await);
     assert!(matches!(
         subject.create(Draft::id(id)).await,
         Ok(Created::Gone)
@@ -107,7 +107,7 @@ pub async fn a_key_lives_as_long_as_the_tombstone(make: Make) {
     let subject = make(Wanted::default());
     let key = UniqueKey::shared("k");
     let id = subject.ended(Draft::key("k"), 1).await;
-    done(subject.store.forget(id).await);
+    done(subject.store.forget(id, Forget::Ended).await);
     assert!(matches!(
         subject.create(Draft::key("k")).await,
         Ok(Created::Gone)
@@ -132,7 +132,7 @@ pub async fn a_key_lives_as_long_as_the_tombstone(make: Make) {
 pub async fn a_key_is_free_after_the_sweep(make: Make) {
     let subject = make(Wanted::default());
     let id = subject.ended(Draft::key("k"), 1).await;
-    done(subject.store.forget(id).await);
+    done(subject.store.forget(id, Forget::Ended).await);
     subject.clock.advance(TOMBSTONE_FOR);
     subject.sweep().await;
     assert_ne!(subject.accept(Draft::key("k")).await.id(), id);
@@ -150,14 +150,14 @@ pub async fn a_tombstone_keeps_no_key_of_a_request_itself(make: Make) {
         Arc::new(record)
     };
     let (first, second) = (draw(), draw());
-    let claim = Subject::new_claim(subject.store.create(&first).await);
-    match subject.store.create(&second).await {
+    let claim = Subject::new_claim(subject.store.create(&first, Intent::Run(None)).await);
+    match subject.store.create(&second, Intent::Run(None)).await {
         Ok(Created::Existing(found)) => assert_eq!(found.id, first.id),
         other => panic!("expected the first, got {other:?}"),
     }
     done(subject.finish(&claim, subject.success(1)).await);
-    done(subject.store.forget(first.id).await);
-    Subject::new_claim(subject.store.create(&second).await);
+    done(subject.store.forget(first.id, Forget::Ended).await);
+    Subject::new_claim(subject.store.create(&second, Intent::Run(None)).await);
     assert!(subject.is_gone(first.id).await);
     subject.clock.advance(TOMBSTONE_FOR);
     subject.sweep().await;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     record::{OperationId, Outcome, Phase, Reason, Report, Revision, Sighting, Stop},
-    store::{Claim, Lookup},
+    store::{Claim, Forget, Lookup},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -161,7 +161,7 @@ pub async fn what_is_not_here_cannot_end(make: Make) {
     let subject = make(Wanted::default());
     let claim = subject.accept(Draft::default()).await;
     done(subject.finish(&claim, subject.success(1)).await);
-    done(subject.store.forget(claim.id()).await);
+    done(subject.store.forget(claim.id(), Forget::Ended).await);
     for claim in [claim, Claim::new(OperationId::random(), 1, 1)] {
         unknown(subject.finish(&claim, subject.success(1)).await);
         unknown(subject.complete(claim.id(), subject.success(1)).await);
@@ -171,7 +171,7 @@ pub async fn what_is_not_here_cannot_end(make: Make) {
                 .detach(&claim, &subject.started(), KEEP_FOR)
                 .await,
         );
-        unknown(subject.store.forget(claim.id()).await);
+        unknown(subject.store.forget(claim.id(), Forget::Ended).await);
         subject.store.mark_read(claim.id());
     }
     assert_eq!(subject.store.usage().bytes, 0);
@@ -226,7 +226,7 @@ pub async fn detach_voids_the_claim(make: Make) {
             .detach(&claim, &subject.seen(3), KEEP_FOR)
             .await,
     );
-    stands(subject.store.forget(claim.id()).await);
+    stands(subject.store.forget(claim.id(), Forget::Ended).await);
     let record = done(subject.complete(claim.id(), subject.success(1)).await);
     assert_eq!(record.phase(), SUCCEEDED);
 }
@@ -285,13 +285,13 @@ pub async fn what_was_detached_times_out(make: Make) {
 pub async fn forget_leaves_a_tombstone(make: Make) {
     let subject = make(Wanted::default());
     let id = subject.ended(Draft::owner("alice"), 10).await;
-    let record = done(subject.store.forget(id).await);
+    let record = done(subject.store.forget(id, Forget::Ended).await);
     assert_eq!((record.id, record.phase()), (id, SUCCEEDED));
     match subject.find(id).await {
         Lookup::Gone { owner } => assert_eq!(owner, Some(crate::record::Owner::new("alice"))),
         other => panic!("expected it gone, got {other:?}"),
     }
-    unknown(subject.store.forget(id).await);
+    unknown(subject.store.forget(id, Forget::Ended).await);
     let usage = subject.store.usage();
     assert_eq!(
         (
@@ -309,10 +309,38 @@ pub async fn what_is_pending_is_not_forgotten(make: Make) {
     let subject = make(Wanted::default());
     let claim = subject.accept(Draft::default()).await;
     assert_eq!(
-        stands(subject.store.forget(claim.id()).await).phase(),
+        stands(subject.store.forget(claim.id(), Forget::Ended).await).phase(),
         Phase::Accepted
     );
     done(subject.finish(&claim, subject.success(1)).await);
+}
+
+/// Where a protocol forgets what still runs, it goes, with its owner remembered, and its claim is void.
+pub async fn what_is_pending_is_forgotten_where_it_is_asked_for(make: Make) {
+    let subject = make(Wanted::default());
+    let claim = subject.accept(Draft::owner("alice")).await;
+    let forgotten = done(subject.store.forget(claim.id(), Forget::Any).await);
+    assert_eq!(
+        (forgotten.id, forgotten.phase()),
+        (claim.id(), Phase::Accepted)
+    );
+    assert!(subject.is_gone(claim.id()).await);
+    unknown(subject.finish(&claim, subject.success(1)).await);
+    let ended = subject.ended(Draft::default(), 7).await;
+    let forgotten = done(subject.store.forget(ended, Forget::Any).await);
+    // Whoever reads and removes in one step has read it here.
+    assert_eq!(
+        forgotten
+            .ending()
+            .unwrap()
+            .response
+            .as_ref()
+            .unwrap()
+            .body_len(),
+        7
+    );
+    let usage = subject.store.usage();
+    assert_eq!((usage.operations, usage.bytes, usage.unread), (0, 0, 0));
 }
 
 /// Usage counts operations, bytes, and what nobody has read.
@@ -337,7 +365,7 @@ pub async fn usage_counts(make: Make) {
     );
     assert_eq!(usage(&subject), (2, 150, 1));
     subject.store.give_back(50);
-    done(subject.store.forget(ended).await);
-    done(subject.store.forget(pending.id()).await);
+    done(subject.store.forget(ended, Forget::Ended).await);
+    done(subject.store.forget(pending.id(), Forget::Ended).await);
     assert_eq!(usage(&subject), (0, 0, 0));
 }

@@ -3,7 +3,7 @@
 use super::{Draft, KEEP_FOR, Make, TOMBSTONE_FOR, Wanted, done};
 use crate::{
     record::{OperationId, Stop},
-    store::{Change, Changes},
+    store::{Change, Changes, Forget},
 };
 use std::{collections::HashSet, future::poll_fn, task::Poll, time::Duration};
 
@@ -17,6 +17,7 @@ async fn hears_of(changes: &mut dyn Changes, ids: &[OperationId]) {
         while !missing.is_empty() {
             match changes.next().await {
                 Change::Operation(id) => drop(missing.remove(&id)),
+                Change::Claimable => {}
                 Change::Resync => missing.clear(),
             }
         }
@@ -40,7 +41,7 @@ pub async fn every_change_is_hinted_at(make: Make) {
     );
     hears_of(&mut *changes, &[claim.id()]).await;
 
-    done(subject.store.forget(finished).await);
+    done(subject.store.forget(finished, Forget::Ended).await);
     hears_of(&mut *changes, &[finished]).await;
 
     let detached = subject.accept(Draft::default()).await;

@@ -2,10 +2,10 @@
 
 use super::{Draft, KEEP_FOR, MOMENT, Make, Subject, Wanted, done};
 use crate::{
-    record::{OperationId, Owner, Record, Stop},
-    store::{ListQuery, Page, StateSet},
+    record::{OperationId, Owner, Stop},
+    store::{Forget, ListQuery, Page, StateSet},
 };
-use std::{num::NonZeroU16, sync::Arc};
+use std::num::NonZeroU16;
 
 fn ids(page: &Page) -> Vec<OperationId> {
     page.records.iter().map(|record| record.id).collect()
@@ -152,35 +152,6 @@ pub async fn a_list_is_filtered_by_state(make: Make) {
     }
 }
 
-/// Filters on the moment of acceptance and on the mount let through those and no others; both ends belong to a period.
-pub async fn a_list_is_filtered_by_time_and_mount(make: Make) {
-    let subject = make(Wanted::default());
-    let (mut created, mut times) = (Vec::new(), Vec::new());
-    for face in ["/operations", "/operations", "/others", "/operations"] {
-        let mut record = Record::clone(&subject.draw(Draft::owner("alice")));
-        record.submission.face = face.into();
-        times.push(record.created);
-        created.push(record.id);
-        subject.store.create(&Arc::new(record)).await.unwrap();
-        subject.clock.advance(MOMENT);
-    }
-    for query in [ListQuery::all(), ListQuery::of(Owner::new("alice"))] {
-        let of_period = ListQuery {
-            created_since: Some(times[1]),
-            created_until: Some(times[2]),
-            ..by(1, query.clone())
-        };
-        let listed = read_on(&subject, of_period, async || {}).await;
-        assert_eq!(listed, [created[2], created[1]]);
-        let of_mount = ListQuery {
-            face: Some("/others".into()),
-            ..by(1, query)
-        };
-        let listed = read_on(&subject, of_mount, async || {}).await;
-        assert_eq!(listed, [created[2]]);
-    }
-}
-
 /// A filter that few pass does not end the list early.
 pub async fn a_sparse_list_is_read_to_its_end(make: Make) {
     let subject = make(Wanted::default());
@@ -206,7 +177,7 @@ pub async fn a_cursor_outlives_what_it_points_at(make: Make) {
         let page = subject.store.list(&by(10, query.clone())).await.unwrap();
         assert_eq!(ids(&page), created[..10]);
         for id in created[5..15].iter().chain(&created[20..]) {
-            done(subject.store.forget(*id).await);
+            done(subject.store.forget(*id, Forget::Ended).await);
         }
         let rest = ListQuery {
             after: page.next,
@@ -214,7 +185,7 @@ pub async fn a_cursor_outlives_what_it_points_at(make: Make) {
         };
         assert_eq!(read_on(&subject, rest, async || {}).await, created[15..20]);
         for id in created[..5].iter().chain(&created[15..20]) {
-            done(subject.store.forget(*id).await);
+            done(subject.store.forget(*id, Forget::Ended).await);
         }
     }
 }
@@ -233,4 +204,54 @@ pub async fn what_is_new_does_not_come_into_later_pages(make: Make) {
         assert_eq!(read, ids(&before));
         assert!(read.ends_with(&created));
     }
+}
+
+/// What another face has accepted is not in the list of one.
+pub async fn a_list_is_filtered_by_face(make: Make) {
+    let subject = make(Wanted::default());
+    let draft = |face| Draft {
+        face: Some(face),
+        ..Draft::owner("alice")
+    };
+    let jobs = subject.accept(draft("/jobs")).await.id();
+    let others = subject.accept(draft("/operations")).await.id();
+    for (face, expected) in [
+        ("/jobs", vec![jobs]),
+        ("/operations", vec![others]),
+        ("/", vec![]),
+    ] {
+        for query in [ListQuery::all(), ListQuery::of(Owner::new("alice"))] {
+            let query = ListQuery {
+                face: Some(face.into()),
+                ..query
+            };
+            let listed = read_on(&subject, by(1, query), async || {}).await;
+            assert_eq!(listed, expected, "{face}");
+        }
+    }
+}
+
+/// From a time on, and until another, which is not in it.
+pub async fn a_list_is_filtered_by_time(make: Make) {
+    let subject = make(Wanted::default());
+    let mut created = Vec::new();
+    for _ in 0..4 {
+        let at = subject.clock.wall();
+        created.push((at, subject.accept(Draft::default()).await.id()));
+        subject.clock.advance(MOMENT);
+    }
+    let [_, (second, b), (_, c), (fourth, d)] = created[..] else {
+        unreachable!()
+    };
+    let list = async |since, until| {
+        let query = ListQuery {
+            since,
+            until,
+            ..ListQuery::all()
+        };
+        read_on(&subject, by(1, query), async || {}).await
+    };
+    assert_eq!(list(Some(second), Some(fourth)).await, [c, b]);
+    assert_eq!(list(Some(fourth), None).await, [d]);
+    assert_eq!(list(None, Some(second)).await.len(), 1);
 }

@@ -29,7 +29,8 @@
 //!
 //! Every case becomes a test of its own. It needs `tokio` with the features `macros` and `rt-multi-thread` where it
 //! stands. For a store that has no limits write `store_conformance!(make, unbounded)`: the cases about limits are then
-//! listed as ignored.
+//! listed as ignored; for one whose claims lapse, `store_conformance!(make, leases)`, or both in this order. Where claims
+//! lapse they do so within a [lease](super::Store::lease) after a sweep has seen them.
 //!
 //! The cases are no part of the stable API: there will be more of them, and stricter ones.
 
@@ -37,18 +38,29 @@ pub mod accept;
 pub mod end;
 pub mod expire;
 pub mod hints;
+pub mod lease;
 pub mod list;
 pub mod model;
+pub mod queue;
 pub mod race;
 pub mod room;
 
-use super::{Claim, Clock, Created, Lookup, Settled, Store, StoreError, StoreErrorKind, Swept};
+use super::{
+    Claim, Claimed, Clock, Created, Held, Intent, Lookup, Settled, Store, StoreError,
+    StoreErrorKind, Swept,
+};
 use crate::record::{
-    Capture, Ending, Fingerprint, KeyUse, OperationId, Outcome, Owner, Phase, Record, Sighting,
-    Stop, StoredResponse, Submission, UniqueKey,
+    Capture, Content, Ending, Fingerprint, KeyUse, OperationId, Outcome, Owner, Phase, Queue,
+    Record, Rerun, Sighting, Stop, StoredRequest, StoredResponse, Submission, UniqueKey,
 };
 use http::{Method, Response};
-use std::{any::Any, fmt, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    fmt,
+    num::{NonZeroU16, NonZeroU32},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Makes the store that a case asks for, empty.
 pub type Make = fn(Wanted) -> Subject;
@@ -80,6 +92,7 @@ impl Default for Wanted {
 
 const TOMBSTONE_FOR: Duration = Duration::from_secs(600);
 const KEEP_FOR: Duration = Duration::from_secs(60);
+const START_WITHIN: Duration = Duration::from_secs(60);
 const MOMENT: Duration = Duration::from_millis(1);
 const ALL: NonZeroU32 = NonZeroU32::MAX;
 
@@ -133,9 +146,29 @@ struct Draft {
     owner: Option<Owner>,
     key: Option<UniqueKey>,
     keep_for: Option<Duration>,
+    rerun: Option<Rerun>,
+    face: Option<&'static str>,
 }
 
 impl Draft {
+    /// To be started within a minute, at most so often.
+    fn attempts(attempts: u16) -> Self {
+        Self {
+            rerun: Some(Rerun {
+                queue: Queue::default(),
+                attempts: NonZeroU16::new(attempts).unwrap(),
+                start_within: START_WITHIN,
+            }),
+            ..Self::default()
+        }
+    }
+
+    fn queue(queue: &'static str) -> Self {
+        let mut draft = Self::attempts(1);
+        draft.rerun.as_mut().unwrap().queue = queue.into();
+        draft
+    }
+
     fn id(id: OperationId) -> Self {
         Self {
             id: Some(id),
@@ -171,9 +204,10 @@ impl Subject {
         let mut submission = Submission::new(
             Method::POST,
             "/reports".into(),
-            "/operations".into(),
+            draft.face.unwrap_or("/operations").into(),
             keep_for,
         );
+        submission.rerun = draft.rerun.map(Box::new);
         submission.owner = draft.owner;
         submission.key = draft.key.map(|key| {
             Box::new(KeyUse {
@@ -187,7 +221,7 @@ impl Subject {
 
     async fn create(&self, draft: Draft) -> Result<Created, StoreError> {
         let record = self.draw(draft);
-        self.store.create(&record).await
+        self.store.create(&record, Intent::Run(None)).await
     }
 
     #[track_caller]
@@ -196,6 +230,53 @@ impl Subject {
             Ok(Created::New(claim)) => claim,
             other => panic!("expected a new operation, got {other:?}"),
         }
+    }
+
+    /// Keeps an operation for its queue.
+    async fn enqueue(&self, draft: Draft) -> OperationId {
+        let record = self.draw(draft);
+        let created = self.store.create(&record, Intent::Queue(&request())).await;
+        assert!(matches!(created, Ok(Created::Queued)), "{created:?}");
+        record.id
+    }
+
+    /// Keeps an operation with its request, to be run by the caller.
+    async fn accept_whole(&self, draft: Draft) -> Claim {
+        let record = self.draw(draft);
+        let intent = Intent::Run(Some(&request()));
+        Self::new_claim(self.store.create(&record, intent).await)
+    }
+
+    /// Lets time pass while claims are renewed, where they have to be.
+    async fn pass(&self, time: Duration, claims: impl Iterator<Item = &Claim> + Clone) {
+        let Some(lease) = self.store.lease() else {
+            return self.clock.advance(time);
+        };
+        let mut left = time;
+        while !left.is_zero() {
+            let step = left.min(lease / 3);
+            self.clock.advance(step);
+            left -= step;
+            let held = claims.clone().map(|claim| Held {
+                id: claim.id(),
+                token: claim.token(),
+                sighting: None,
+            });
+            let held: Vec<_> = held.collect();
+            self.store.renew(&held).await.unwrap();
+        }
+    }
+
+    /// What the queue has to give.
+    async fn claim_all(&self, queue: &Queue) -> Vec<Claimed> {
+        self.store.claim(queue, NonZeroU16::MAX).await.unwrap()
+    }
+
+    /// What the default queue has to give, which is one.
+    async fn claim_one(&self) -> Claimed {
+        let mut claimed = self.claim_all(&Queue::default()).await;
+        assert_eq!(claimed.len(), 1, "{claimed:?}");
+        claimed.remove(0)
     }
 
     async fn accept(&self, draft: Draft) -> Claim {
@@ -272,6 +353,29 @@ impl Subject {
     }
 }
 
+/// A request with a field, a body and a trailer.
+fn request() -> StoredRequest {
+    let request = http::Request::put("/reports/7")
+        .version(http::Version::HTTP_2)
+        .header("x-custom", "1")
+        .body(())
+        .unwrap();
+    let original = "https://example.com/api/reports/7".parse().unwrap();
+    let body = Content::Inline("some data".into());
+    let trailer = (
+        http::HeaderName::from_static("x-sum"),
+        http::HeaderValue::from_static("9"),
+    );
+    let trailers = http::HeaderMap::from_iter([trailer]);
+    StoredRequest::capture(
+        &request.into_parts().0,
+        &original,
+        body,
+        Some(&trailers),
+        &[],
+    )
+}
+
 /// A response with a body of `len` bytes and nothing else, so that this is its size.
 fn response(len: usize) -> StoredResponse {
     let head = Response::new(()).into_parts().0;
@@ -319,18 +423,24 @@ const CANCELLED: Phase = Phase::Ended(Outcome::Cancelled);
 #[macro_export]
 macro_rules! store_conformance {
     ($make:path) => {
-        $crate::__store_cases!($make;);
+        $crate::__store_cases!($make; []; [#[ignore = "the store has no leases"]]);
     };
     ($make:path, unbounded) => {
-        $crate::__store_cases!($make; #[ignore = "the store has no limits"]);
+        $crate::__store_cases!($make; [#[ignore = "the store has no limits"]]; [#[ignore = "the store has no leases"]]);
+    };
+    ($make:path, leases) => {
+        $crate::__store_cases!($make; []; []);
+    };
+    ($make:path, unbounded, leases) => {
+        $crate::__store_cases!($make; [#[ignore = "the store has no limits"]]; []);
     };
 }
 
-/// Names the cases; those after `room` need limits.
+/// Names the cases; those of `room` need limits, those of `lease` leases.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __store_cases {
-    ($make:path; $(#[$unbounded:meta])*) => {
+    ($make:path; $unbounded:tt; $leaseless:tt) => {
         $crate::__store_cases!(@ $make, accept, [],
             what_was_created_is_found,
             an_id_that_never_was_is_unknown,
@@ -356,7 +466,29 @@ macro_rules! __store_cases {
             what_was_detached_times_out,
             forget_leaves_a_tombstone,
             what_is_pending_is_not_forgotten,
+            what_is_pending_is_forgotten_where_it_is_asked_for,
             usage_counts,
+        );
+        $crate::__store_cases!(@ $make, queue, [],
+            what_is_queued_is_claimed_with_its_request,
+            the_oldest_is_claimed_first,
+            no_more_are_claimed_than_asked_for,
+            queues_are_apart,
+            what_is_queued_is_kept_once,
+            what_is_claimed_is_claimed_once,
+            what_has_ended_is_not_claimed,
+            what_is_run_by_its_maker_is_not_claimed,
+            what_was_detached_is_not_claimed,
+            what_is_released_is_claimed_anew,
+            what_has_begun_uses_an_attempt,
+            what_has_no_attempts_left_is_not_released,
+            what_has_no_request_is_not_released,
+            a_claim_that_is_void_releases_nothing,
+            what_nobody_claims_in_time_ends,
+            what_is_claimed_in_time_goes_on,
+            what_is_released_may_start_as_late_as_anew,
+            what_can_be_claimed_is_hinted_at,
+            racing_claims_share,
         );
         $crate::__store_cases!(@ $make, expire, [],
             a_result_is_gone_when_its_time_is_up,
@@ -375,8 +507,9 @@ macro_rules! __store_cases {
             pages_follow_one_another,
             an_owner_sees_only_his_own,
             a_list_is_filtered_by_state,
-            a_list_is_filtered_by_time_and_mount,
             a_sparse_list_is_read_to_its_end,
+            a_list_is_filtered_by_face,
+            a_list_is_filtered_by_time,
             a_cursor_outlives_what_it_points_at,
             what_is_new_does_not_come_into_later_pages,
         );
@@ -398,7 +531,19 @@ macro_rules! __store_cases {
         $crate::__store_cases!(@ $make, model, [],
             a_store_with_room_follows_the_model,
         );
-        $crate::__store_cases!(@ $make, room, [$(#[$unbounded])*],
+        $crate::__store_cases!(@ $make, lease, $leaseless,
+            a_lapsed_claim_is_taken_over_by_the_next_attempt,
+            what_lapses_without_attempts_left_is_lost,
+            what_lapses_without_its_request_is_lost,
+            what_is_renewed_does_not_lapse,
+            who_was_taken_over_writes_nothing,
+            a_renewal_takes_in_what_was_seen,
+            a_renewal_tells_which_claims_are_void,
+            what_was_detached_does_not_lapse,
+            what_waits_does_not_lapse,
+            what_has_lapsed_ends_after_its_attempts,
+        );
+        $crate::__store_cases!(@ $make, room, $unbounded,
             what_is_pending_is_never_let_go,
             an_unread_result_is_never_let_go,
             the_first_to_end_is_let_go_first,

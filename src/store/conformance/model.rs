@@ -7,8 +7,8 @@ use crate::{
         Stop, UniqueKey,
     },
     store::{
-        Claim, Created, ListQuery, Lookup, Settled, StateSet, StoreError, StoreErrorKind,
-        StoreUsage,
+        Claim, Created, Forget, Intent, ListQuery, Lookup, Settled, StateSet, StoreError,
+        StoreErrorKind, StoreUsage,
     },
 };
 use std::{collections::HashMap, num::NonZeroU16, time::Duration};
@@ -441,6 +441,7 @@ impl Planned {
             owner: self.owner.clone(),
             key: self.key.map(named),
             keep_for: Some(self.keep_for),
+            ..Draft::default()
         }
     }
 }
@@ -475,12 +476,19 @@ impl Choices {
 impl Run {
     /// Lets time pass, and has done what is due then.
     async fn pass(&mut self, time: Duration) {
-        self.subject.clock.advance(time);
+        let claims = self.given.iter().map(|(claim, _)| claim);
+        self.subject.pass(time, claims).await;
         self.model.now += time;
         let swept = self.subject.sweep().await;
         let mut ended: Vec<_> = swept.ended.iter().map(|record| record.id).collect();
         ended.sort();
-        assert_eq!((ended, swept.next), self.model.sweep(), "sweep");
+        let (should, next) = self.model.sweep();
+        assert_eq!(ended, should, "sweep");
+        match self.subject.store.lease() {
+            None => assert_eq!(swept.next, next, "sweep"),
+            // A claim that lapses is due as well.
+            Some(_) => assert!(swept.next <= next || next.is_none(), "sweep"),
+        }
     }
 
     /// Takes a step, and tells its name.
@@ -505,7 +513,7 @@ impl Run {
         match kind {
             4 => {
                 let record = subject.draw(planned.draft(id));
-                let is = created(store.create(&record).await, id);
+                let is = created(store.create(&record, Intent::Run(None)).await, id);
                 assert_eq!(is, model.create(id, planned), "create again");
                 "create again"
             }
@@ -556,7 +564,11 @@ impl Run {
             }
             14 => {
                 let should = model.forget(id);
-                assert_eq!(settled(store.forget(id).await), should, "forget");
+                assert_eq!(
+                    settled(store.forget(id, Forget::Ended).await),
+                    should,
+                    "forget"
+                );
                 "forget"
             }
             15 => {
@@ -596,7 +608,7 @@ impl Run {
             keep_for: Duration::from_secs(choices.of(&[0, 2, 40])),
         };
         let record = self.subject.draw(planned.draft(OperationId::random()));
-        let is = self.subject.store.create(&record).await;
+        let is = self.subject.store.create(&record, Intent::Run(None)).await;
         let should = self.model.create(record.id, &planned);
         if let Ok(Created::New(claim)) = &is {
             let claim = Claim::new(claim.id(), claim.attempt(), claim.token());
@@ -648,6 +660,7 @@ fn created(answer: Result<Created, StoreError>, id: OperationId) -> Answer {
             assert_eq!(claim.id(), id);
             Answer::New
         }
+        Ok(Created::Queued) => panic!("it was not to be queued"),
         Ok(Created::Existing(record)) => Answer::Existing(brief(&record)),
         Ok(Created::Gone) => Answer::Gone(None),
         Err(error) => failed(&error),

@@ -3,7 +3,7 @@
 use super::{Draft, KEEP_FOR, Make, SUCCEEDED, Wanted, done};
 use crate::{
     record::{Phase, Record, Stop},
-    store::{Created, Lookup, Settled, StoreError},
+    store::{Created, Forget, Intent, Lookup, Settled, StoreError},
 };
 use std::{future::Future, sync::Arc};
 use tokio::sync::Barrier;
@@ -53,6 +53,7 @@ pub async fn racing_creates_of_one_key_make_one(make: Make) {
         let mut told = Vec::new();
         for created in created {
             match created {
+                Created::Queued => panic!("it was not to be queued"),
                 Created::New(claim) => new.push(claim.id()),
                 Created::Existing(record) => told.push(record.id),
                 Created::Gone => panic!("nothing is gone"),
@@ -73,7 +74,11 @@ pub async fn racing_creates_of_one_id_make_one(make: Make) {
             let subject = subject.clone();
             move |_| {
                 let (subject, record) = (subject.clone(), record.clone());
-                async move { super::Subject::new_claim(subject.store.create(&record).await) }
+                async move {
+                    super::Subject::new_claim(
+                        subject.store.create(&record, Intent::Run(None)).await,
+                    )
+                }
             }
         })
         .await;
@@ -115,7 +120,7 @@ pub async fn an_operation_ends_once_whatever_races(make: Make) {
             panic!("lost")
         };
         assert!(ends.iter().all(|end| is_same(end, &record)));
-        done(subject.store.forget(id).await);
+        done(subject.store.forget(id, Forget::Ended).await);
     }
     let usage = subject.store.usage();
     assert_eq!((usage.operations, usage.bytes, usage.unread), (0, 0, 0));
@@ -156,7 +161,7 @@ pub async fn an_operation_is_forgotten_once_and_after_its_end(make: Make) {
                     subject.finish(&claim, subject.success(10)).await
                 } else {
                     subject.store.mark_read(id);
-                    subject.store.forget(id).await
+                    subject.store.forget(id, Forget::Ended).await
                 }
             }
         })
@@ -175,7 +180,7 @@ pub async fn an_operation_is_forgotten_once_and_after_its_end(make: Make) {
         assert!(forgotten <= 1);
         assert_eq!(subject.is_gone(id).await, forgotten == 1);
         if forgotten == 0 {
-            done(subject.store.forget(id).await);
+            done(subject.store.forget(id, Forget::Ended).await);
         }
         subject.clock.advance(super::TOMBSTONE_FOR);
         subject.sweep().await;
@@ -218,7 +223,7 @@ pub async fn a_completion_races_with_the_deadline(make: Make) {
         })
         .await;
         assert_eq!(ended.iter().sum::<usize>(), 1, "{ended:?}");
-        done(subject.store.forget(id).await);
+        done(subject.store.forget(id, Forget::Ended).await);
     }
 }
 
@@ -246,7 +251,7 @@ pub async fn nothing_is_left_behind(make: Make) {
                     }
                     subject.store.mark_read(claim.id());
                     if step % 5 == 0 {
-                        let _ = subject.store.forget(claim.id()).await;
+                        let _ = subject.store.forget(claim.id(), Forget::Ended).await;
                     }
                 }
                 if step % 50 == 0 {

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     record::{Phase, Stop, UniqueKey},
-    store::{Created, Lookup},
+    store::{Created, Forget, Intent, Lookup},
 };
 use std::sync::Arc;
 
@@ -117,7 +117,7 @@ pub async fn room_is_not_made_of_what_is_gone(make: Make) {
     let subject = of_operations(make, 2);
     let id = subject.ended(Draft::default(), 1).await;
     subject.store.mark_read(id);
-    done(subject.store.forget(id).await);
+    done(subject.store.forget(id, Forget::Ended).await);
     subject.accept(Draft::default()).await;
     let kept = subject.ended(Draft::default(), 1).await;
     full(subject.create(Draft::default()).await);
@@ -129,7 +129,7 @@ pub async fn what_is_gone_is_not_counted_on(make: Make) {
     let subject = of_bytes(make, 100);
     let forgotten = subject.ended(Draft::default(), 30).await;
     subject.store.mark_read(forgotten);
-    done(subject.store.forget(forgotten).await);
+    done(subject.store.forget(forgotten, Forget::Ended).await);
     subject.ended(Draft::default(), 60).await;
     let read = subject.ended(Draft::default(), 30).await;
     subject.store.mark_read(read);
@@ -152,11 +152,11 @@ pub async fn what_has_expired_makes_room(make: Make) {
 pub async fn a_repeat_needs_no_room(make: Make) {
     let subject = of_operations(make, 2);
     let record = subject.draw(Draft::key("k"));
-    let claim = Subject::new_claim(subject.store.create(&record).await);
+    let claim = Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await);
     let read = subject.ended(Draft::default(), 1).await;
     subject.store.mark_read(read);
     assert_eq!(
-        Subject::new_claim(subject.store.create(&record).await),
+        Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await),
         claim
     );
     assert!(matches!(
@@ -194,7 +194,7 @@ pub async fn an_ending_without_room_is_given_back(make: Make) {
     let mut ending = Some(subject.success(41));
     full(subject.store.finish(&claim, &seen, &mut ending).await);
     assert!(ending.is_some());
-    done(subject.store.forget(unread).await);
+    done(subject.store.forget(unread, Forget::Ended).await);
     done(subject.store.finish(&claim, &seen, &mut ending).await);
     assert!(ending.is_none());
 }
@@ -275,7 +275,7 @@ pub async fn the_oldest_tombstone_falls_first(make: Make) {
     for number in 0..5 {
         subject.clock.advance(MOMENT);
         let id = subject.ended(Draft::key(&number.to_string()), 1).await;
-        done(subject.store.forget(id).await);
+        done(subject.store.forget(id, Forget::Ended).await);
         gone.push(id);
     }
     assert_eq!(subject.store.usage().tombstones, 3);
@@ -295,7 +295,7 @@ pub async fn there_may_be_no_tombstones(make: Make) {
         ..Wanted::default()
     });
     let id = subject.ended(Draft::key("k"), 1).await;
-    done(subject.store.forget(id).await);
+    done(subject.store.forget(id, Forget::Ended).await);
     assert!(subject.is_unknown(id).await);
     subject.accept(Draft::key("k")).await;
 }

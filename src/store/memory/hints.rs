@@ -1,7 +1,4 @@
-use crate::{
-    record::OperationId,
-    store::{Change, Changes},
-};
+use crate::store::{Change, Changes};
 use std::{
     future::{Future, pending},
     pin::Pin,
@@ -23,18 +20,18 @@ pub(super) struct Hints(Arc<Hub>);
 struct Hub {
     subscribers: AtomicUsize,
     /// Its queue is only made for the first subscriber.
-    sender: OnceLock<Sender<OperationId>>,
+    sender: OnceLock<Sender<Change>>,
 }
 
 impl Hints {
     /// Wakes tasks, so that it must not be called under a lock.
-    pub(super) fn send(&self, id: OperationId) {
+    pub(super) fn send(&self, change: Change) {
         // Relaxed is enough: who subscribes and then reads either comes to the record's lock after the change, and
         // reads it, or before it, and then the lock has carried the count here.
         if self.0.subscribers.load(Ordering::Relaxed) != 0
             && let Some(sender) = self.0.sender.get()
         {
-            let _ = sender.send(id);
+            let _ = sender.send(change);
         }
     }
 
@@ -50,7 +47,7 @@ impl Hints {
 
 #[derive(Debug)]
 pub(super) struct Subscription {
-    receiver: Receiver<OperationId>,
+    receiver: Receiver<Change>,
     hub: Arc<Hub>,
 }
 
@@ -58,7 +55,7 @@ impl Changes for Subscription {
     fn next(&mut self) -> Pin<Box<dyn Future<Output = Change> + Send + '_>> {
         Box::pin(async {
             match self.receiver.recv().await {
-                Ok(id) => Change::Operation(id),
+                Ok(change) => change,
                 Err(RecvError::Lagged(_)) => Change::Resync,
                 // Not while this subscription keeps the hub.
                 Err(RecvError::Closed) => pending().await,

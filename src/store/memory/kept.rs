@@ -3,16 +3,18 @@
 use super::{ledger::Ledger, time::Tick};
 use crate::{
     record::{
-        Ending, Event, OperationId, Owner, Phase, Record, Sighting, Stop, Timestamp, UniqueKey,
+        Ending, Event, OperationId, Owner, Phase, Queue, Record, Sighting, Stop, StoredRequest,
+        Timestamp, UniqueKey,
     },
-    store::{Claim, Lookup, Settled},
+    store::{Claim, Claimed, Held, Lookup, Settled},
 };
 use hashbrown::HashTable;
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
+    collections::{BinaryHeap, HashMap, VecDeque},
     mem,
     sync::Arc,
+    time::Duration,
 };
 
 /// Queues and tables below this many items are not worth making smaller.
@@ -40,22 +42,54 @@ pub(super) struct Kept {
     tombstones: Tombstones,
     /// What falls next.
     burials: Burials,
+    /// What can be run by others, by its place in the order of creation.
+    reruns: HashMap<u64, Rerun>,
+}
+
+/// An operation that has not ended and whose request is kept.
+pub(super) struct Rerun {
+    pub(super) queue: Queue,
+    pub(super) request: StoredRequest,
+    start_within: Duration,
+    /// Of the claim that holds; none while it waits in its queue.
+    token: Option<u64>,
+}
+
+impl Rerun {
+    pub(super) fn new(record: &Record, request: &StoredRequest, token: Option<u64>) -> Self {
+        let rerun = record.submission.rerun.as_deref();
+        Self {
+            queue: rerun.map(|rerun| rerun.queue.clone()).unwrap_or_default(),
+            request: request.clone(),
+            start_within: rerun.map_or(Duration::MAX, |rerun| rerun.start_within),
+            token,
+        }
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.request.size() as u64
+    }
 }
 
 /// A record, and what the store knows of it. Small, since a table is never full.
 pub(super) struct Entry {
     pub(super) record: Arc<Record>,
-    /// Its place in the order of creation, above a bit that tells whether its result was read.
+    /// Its place in the order of creation, above a bit that tells whether others can run it, and one whether its result
+    /// was read.
     place: u64,
-    /// When it expires, once it has ended, or is timed out, once its claim was given up.
+    /// When it expires, once it has ended; is timed out, once its claim was given up; or has not been started in time,
+    /// while it waits in its queue.
     due: Option<Tick>,
 }
+
+const READ: u64 = 1;
+const RERUN: u64 = 2;
 
 impl Entry {
     pub(super) fn new(record: Arc<Record>, sequence: u64) -> Self {
         Self {
             record,
-            place: sequence << 1,
+            place: sequence << 2,
             due: None,
         }
     }
@@ -64,13 +98,17 @@ impl Entry {
         self.record.id.hash64()
     }
 
-    /// Its place in the order of creation; also the token of its only claim.
+    /// Its place in the order of creation; also the token of its first claim.
     pub(super) fn sequence(&self) -> u64 {
-        self.place >> 1
+        self.place >> 2
     }
 
     pub(super) fn is_read(&self) -> bool {
-        self.place & 1 != 0
+        self.place & READ != 0
+    }
+
+    fn is_rerun(&self) -> bool {
+        self.place & RERUN != 0
     }
 
     pub(super) fn is_unread(&self) -> bool {
@@ -78,11 +116,16 @@ impl Entry {
     }
 
     /// The claim, while it holds.
-    pub(super) fn claim(&self) -> Option<Claim> {
-        let record = &self.record;
-        self.due
-            .is_none()
-            .then(|| Claim::new(record.id, record.attempt, self.sequence()))
+    fn claim(&self, reruns: &HashMap<u64, Rerun>) -> Option<Claim> {
+        let (record, sequence) = (&self.record, self.sequence());
+        if self.due.is_some() {
+            return None;
+        }
+        let token = match self.is_rerun() {
+            true => reruns.get(&sequence)?.token?,
+            false => sequence,
+        };
+        Some(Claim::new(record.id, record.attempt, token))
     }
 
     pub(super) fn has_expired(&self, now: Tick) -> bool {
@@ -132,13 +175,15 @@ pub(super) struct Debris {
     pub(super) fallen: u64,
     /// What keys no longer name.
     pub(super) keys: Vec<(UniqueKey, OperationId)>,
+    /// What can no longer be run by others.
+    pub(super) reruns: Vec<(u64, Rerun)>,
     owners: Vec<Owner>,
 }
 
 /// What was due.
 pub(super) enum Due {
     Expired,
-    TimedOut(Arc<Record>),
+    Ended(Arc<Record>),
 }
 
 impl Kept {
@@ -190,6 +235,105 @@ impl Kept {
         self.order.get(newer.checked_sub(1)?).copied()
     }
 
+    /// The claim of an operation, while it holds.
+    pub(super) fn claim_of(&self, id: OperationId) -> Option<Claim> {
+        self.find(id)?.claim(&self.reruns)
+    }
+
+    /// Keeps a new entry that others can run, as [`insert`](Self::insert) does; without a claim it is due to be claimed.
+    pub(super) fn insert_rerun(&mut self, mut entry: Entry, rerun: Rerun, now: Tick) {
+        entry.place |= RERUN;
+        if rerun.token.is_none() {
+            let due = now.after(rerun.start_within);
+            entry.due = Some(due);
+            self.dated += 1;
+            self.agenda.push(Reverse((due, entry.hash())));
+        }
+        self.reruns.insert(entry.sequence(), rerun);
+        self.insert(entry);
+    }
+
+    /// Gives the claim to what waits at a place in its queue. It may be gone, or late.
+    pub(super) fn take(
+        &mut self,
+        sequence: u64,
+        hash: u64,
+        token: u64,
+        now: Tick,
+    ) -> Option<Claimed> {
+        let entry = self
+            .entries
+            .find_mut(hash, |entry| entry.sequence() == sequence)
+            .filter(|entry| entry.is_rerun() && entry.due.is_some_and(|due| due > now))?;
+        let rerun = self.reruns.get_mut(&sequence)?;
+        rerun.token = Some(token);
+        entry.due = None;
+        let claimed = Claimed {
+            claim: Claim::new(entry.record.id, entry.record.attempt, token),
+            record: entry.record.clone(),
+            request: rerun.request.clone(),
+        };
+        self.dated -= 1;
+        self.drop_stale();
+        Some(claimed)
+    }
+
+    /// Takes the claim back, so that others can run the operation. `enqueue` is called if they can.
+    pub(super) fn release(
+        &mut self,
+        claim: &Claim,
+        sighting: &Sighting,
+        now: Tick,
+        enqueue: impl FnOnce(&Queue, u64, u64),
+    ) -> Settled {
+        let hash = claim.id().hash64();
+        let Some(entry) = self
+            .entries
+            .find_mut(hash, |entry| entry.record.id == claim.id())
+            .filter(|entry| !entry.has_expired(now))
+        else {
+            return Settled::Unknown;
+        };
+        let sequence = entry.sequence();
+        let holds = entry.claim(&self.reruns).as_ref() == Some(claim);
+        let mut released = Record::clone(&entry.record);
+        released.observe(sighting);
+        let (true, Some(rerun), true) = (
+            holds,
+            self.reruns.get_mut(&sequence),
+            released.release(sighting.at),
+        ) else {
+            return Settled::Stands(entry.record.clone());
+        };
+        *Arc::make_mut(&mut entry.record) = released;
+        rerun.token = None;
+        let due = now.after(rerun.start_within);
+        entry.due = Some(due);
+        self.dated += 1;
+        self.agenda.push(Reverse((due, hash)));
+        enqueue(&rerun.queue, sequence, hash);
+        Settled::Done(entry.record.clone())
+    }
+
+    /// Takes in what was seen of an operation. `false` if the claim is void.
+    pub(super) fn renew(&mut self, held: &Held, now: Tick) -> bool {
+        let Some(entry) = self
+            .entries
+            .find_mut(held.id.hash64(), |entry| entry.record.id == held.id)
+            .filter(|entry| !entry.has_expired(now))
+        else {
+            return false;
+        };
+        let claim = entry.claim(&self.reruns);
+        if claim.is_none_or(|claim| claim.token() != held.token) {
+            return false;
+        }
+        if let Some(sighting) = &held.sighting {
+            Arc::make_mut(&mut entry.record).observe(sighting);
+        }
+        true
+    }
+
     /// Keeps a new entry, whose id must not be here and whose sequence must be the greatest so far.
     pub(super) fn insert(&mut self, entry: Entry) {
         let hash = entry.hash();
@@ -198,6 +342,7 @@ impl Kept {
     }
 
     /// Ends an operation, if `by` may. `None` if the ledger has no room; `ending` is then left where it is.
+    #[expect(clippy::too_many_arguments, reason = "a verb, and all that it touches")]
     pub(super) fn end(
         &mut self,
         id: OperationId,
@@ -206,6 +351,7 @@ impl Kept {
         ending: &mut Option<Ending>,
         now: Tick,
         ledger: &Ledger,
+        debris: &mut Debris,
     ) -> Option<Settled> {
         let hash = id.hash64();
         let Some(entry) = self
@@ -215,7 +361,7 @@ impl Kept {
         else {
             return Some(Settled::Unknown);
         };
-        let fenced = by.is_some_and(|claim| entry.claim().as_ref() != Some(claim));
+        let fenced = by.is_some_and(|claim| entry.claim(&self.reruns).as_ref() != Some(claim));
         let outcome = ending.as_ref()?.outcome;
         let phase = seen(&entry.record, sighting).after(Event::End(outcome));
         if fenced || phase.is_none() {
@@ -237,9 +383,10 @@ impl Kept {
         ledger.ended();
         let done = entry.record.clone();
         let due = now.after(done.submission.keep_for);
-        let was_detached = entry.due.replace(due).is_some();
+        let was_dated = entry.due.replace(due).is_some();
+        debris.reruns.extend(drop_rerun(entry, &mut self.reruns));
         self.agenda.push(Reverse((due, hash)));
-        if was_detached {
+        if was_dated {
             self.drop_stale();
         } else {
             self.dated += 1;
@@ -254,6 +401,7 @@ impl Kept {
         sighting: &Sighting,
         deadline: Tick,
         now: Tick,
+        debris: &mut Debris,
     ) -> Settled {
         let hash = claim.id().hash64();
         let Some(entry) = self
@@ -266,9 +414,11 @@ impl Kept {
         let lawful = seen(&entry.record, Some(sighting))
             .after(Event::Report)
             .is_some();
-        if !lawful || entry.claim().as_ref() != Some(claim) {
+        if !lawful || entry.claim(&self.reruns).as_ref() != Some(claim) {
             return Settled::Stands(entry.record.clone());
         }
+        // Whoever ends it from here on, nobody runs it again.
+        debris.reruns.extend(drop_rerun(entry, &mut self.reruns));
         Arc::make_mut(&mut entry.record).observe(sighting);
         entry.due = Some(deadline);
         self.dated += 1;
@@ -285,21 +435,22 @@ impl Kept {
         if !entry.is_unread() {
             return None;
         }
-        entry.place |= 1;
+        entry.place |= READ;
         Some(entry)
     }
 
-    /// Lets go of an operation that has ended.
+    /// Lets go of an operation that has ended, or of any.
     pub(super) fn forget(
         &mut self,
         id: OperationId,
+        even_pending: bool,
         now: Tick,
         falls: Option<Tick>,
         debris: &mut Debris,
     ) -> Settled {
         match self.find(id).filter(|entry| !entry.has_expired(now)) {
             None => Settled::Unknown,
-            Some(entry) if !entry.record.phase().is_ended() => {
+            Some(entry) if !even_pending && !entry.record.phase().is_ended() => {
                 Settled::Stands(entry.record.clone())
             }
             Some(entry) => {
@@ -346,19 +497,23 @@ impl Kept {
         let entry = self
             .entries
             .find_mut(hash, |entry| entry.is_due(due, hash))?;
-        let ended =
-            Arc::make_mut(&mut entry.record).end(Ending::without_response(Stop::TimedOut, wall));
+        let stop = match entry.is_rerun() {
+            true => Stop::NotStarted,
+            false => Stop::TimedOut,
+        };
+        let ended = Arc::make_mut(&mut entry.record).end(Ending::without_response(stop, wall));
         debug_assert!(
             ended,
-            "only what runs can be detached, and what runs can be timed out"
+            "only what runs can be detached, and what waits in a queue does not run"
         );
+        debris.reruns.extend(drop_rerun(entry, &mut self.reruns));
         ledger.ended();
         let record = entry.record.clone();
         let due = now.after(record.submission.keep_for);
         entry.due = Some(due);
         self.agenda.push(Reverse((due, hash)));
         self.drop_stale();
-        Some(Due::TimedOut(record))
+        Some(Due::Ended(record))
     }
 
     /// Lets go of the first thing of the agenda if it has expired.
@@ -413,7 +568,10 @@ impl Kept {
         let Ok(found) = self.entries.find_entry(hash, is_it) else {
             return false;
         };
-        let (entry, _) = found.remove();
+        let (mut entry, _) = found.remove();
+        debris
+            .reruns
+            .extend(drop_rerun(&mut entry, &mut self.reruns));
         self.dated -= usize::from(entry.due.is_some());
         let Record { id, submission, .. } = &*entry.record;
         let key = submission.key.as_ref().map(|used| used.key.clone());
@@ -467,6 +625,19 @@ impl Kept {
             order.retain(is_here);
         }
     }
+}
+
+/// The operation is no longer for others to run.
+fn drop_rerun(entry: &mut Entry, reruns: &mut HashMap<u64, Rerun>) -> Option<(u64, Rerun)> {
+    if !entry.is_rerun() {
+        return None;
+    }
+    entry.place &= !RERUN;
+    let rerun = reruns.remove(&entry.sequence());
+    if reruns.is_empty() {
+        *reruns = HashMap::new();
+    }
+    Some((entry.sequence(), rerun?))
 }
 
 /// How an operation stands with what was seen of it taken in.
@@ -595,7 +766,7 @@ mod tests {
     use super::*;
     use crate::{
         record::Submission,
-        store::{Clock, Created, MemoryLimits, MemoryStore, Store},
+        store::{Clock, Created, Forget, Intent, MemoryLimits, MemoryStore, Store},
     };
     use std::{
         num::NonZeroU32,
@@ -608,7 +779,7 @@ mod tests {
         let keep_for = Duration::from_secs(60);
         let submission = Submission::new(http::Method::POST, "/".into(), "/".into(), keep_for);
         let record = Record::new(OperationId::random(), submission, clock.wall());
-        match store.create(&Arc::new(record)).now() {
+        match store.create(&Arc::new(record), Intent::Run(None)).now() {
             Ok(Ok(Created::New(claim))) => claim,
             other => panic!("expected a new operation, got {other:?}"),
         }
@@ -653,7 +824,7 @@ mod tests {
             clock.advance(Duration::from_millis(1));
             let id = create(&store, &clock).id();
             end(&store, &clock, id);
-            let _ = store.forget(id).now();
+            let _ = store.forget(id, Forget::Ended).now();
         }
         end(&store, &clock, first);
         let [items, room] = sizes(&store);
@@ -722,13 +893,13 @@ mod tests {
             let record = Record::new(OperationId::random(), submission, clock.wall());
             let id = record.id;
             assert!(matches!(
-                store.create(&Arc::new(record)).now(),
+                store.create(&Arc::new(record), Intent::Run(None)).now(),
                 Ok(Ok(Created::New(_)))
             ));
             end(&store, &clock, id);
             store.mark_read(id);
             if number % 3 == 0 {
-                let _ = store.forget(id).now();
+                let _ = store.forget(id, Forget::Ended).now();
             }
         }
         assert_eq!((store.owners.len(), store.keys.len()), (100, 4_000));
@@ -739,6 +910,29 @@ mod tests {
         clock.advance(Duration::from_secs(100_000));
         let _ = store.sweep(NonZeroU32::MAX).now();
         assert_eq!(store.keys.len(), 0);
+    }
+
+    #[test]
+    fn what_waited_in_a_queue_leaves_nothing_there() {
+        let clock = Clock::manual(SystemTime::now());
+        let store = MemoryStore::new(MemoryLimits::default(), clock.clone());
+        let head = http::Request::post("/").body(()).unwrap().into_parts().0;
+        let body = crate::record::Content::Inline("some data".into());
+        let request = StoredRequest::capture(&head, &head.uri, body, None, &[]);
+        for _ in 0..OPERATIONS {
+            let keep_for = Duration::from_secs(60);
+            let submission = Submission::new(http::Method::POST, "/".into(), "/".into(), keep_for);
+            let record = Record::new(OperationId::random(), submission, clock.wall());
+            let (id, record) = (record.id, Arc::new(record));
+            let created = store.create(&record, Intent::Queue(&request)).now();
+            assert!(matches!(created, Ok(Ok(Created::Queued))));
+            assert_eq!(store.usage().bytes, request.size() as u64);
+            end(&store, &clock, id);
+            assert_eq!(store.usage().bytes, 0);
+        }
+        assert_eq!(store.queues.len(), 0);
+        let reruns = |shard: &super::super::Shard| shard.read(|kept| kept.reruns.len());
+        assert_eq!(store.shards.iter().map(reruns).sum::<usize>(), 0);
     }
 
     #[test]

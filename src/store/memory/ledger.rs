@@ -75,10 +75,10 @@ impl Ledger {
         release(&self.unread, 1);
     }
 
-    pub(super) fn removed(&self, bytes: u64, was_read: bool) {
+    pub(super) fn removed(&self, bytes: u64, was_unread: bool) {
         release(&self.operations, 1);
         release(&self.bytes, bytes);
-        if !was_read {
+        if was_unread {
             release(&self.unread, 1);
         }
     }

@@ -5,6 +5,7 @@ mod kept;
 mod ledger;
 mod limits;
 mod list;
+mod queues;
 mod shard;
 mod time;
 
@@ -14,19 +15,20 @@ use self::{
     evictable::Evictable,
     hints::Hints,
     index::{Keys, Owners},
-    kept::{Debris, Due, Entry},
+    kept::{Debris, Due, Entry, Rerun},
     ledger::{Ledger, Need},
+    queues::Queues,
     shard::Shard,
     time::Tick,
 };
 use super::{
-    Changes, Claim, Clock, Created, ListQuery, Lookup, Page, Settled, Store, StoreError,
-    StoreErrorKind, StoreFuture, StoreUsage, Swept,
+    Change, Changes, Claim, Claimed, Clock, Created, Forget, Held, Intent, ListQuery, Lookup, Page,
+    Settled, Store, StoreError, StoreErrorKind, StoreFuture, StoreUsage, Swept,
 };
-use crate::record::{Ending, OperationId, Record, Sighting, UniqueKey};
+use crate::record::{Ending, OperationId, Queue, Record, Sighting, UniqueKey};
 use std::{
     fmt,
-    num::NonZeroU32,
+    num::{NonZeroU16, NonZeroU32},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -46,7 +48,9 @@ const AT_ONCE: u32 = 32;
 /// outside of the locks. A [page](Store::list) looks at no more than 1,000 records beyond those it shows, and may
 /// therefore be short though more follow. Hints of [changes](Store::changes) wait in a queue of 1,024.
 ///
-/// When something is due is decided by [`Clock::elapsed`] alone.
+/// When something is due is decided by [`Clock::elapsed`] alone. Claims hold for ever: there is no other process that
+/// could go on where this one ends. Of requests only those of [queued](Intent::Queue) operations are kept, until their
+/// end; they count as stored bytes.
 ///
 /// # Making room
 ///
@@ -66,6 +70,7 @@ pub struct MemoryStore {
     keys: Keys,
     shards: Box<[Shard]>,
     owners: Owners,
+    queues: Queues,
     evictable: Evictable,
     ledger: Ledger,
     hints: Hints,
@@ -100,6 +105,7 @@ impl MemoryStore {
             keys: Keys::default(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             owners: Owners::default(),
+            queues: Queues::default(),
             evictable: Evictable::default(),
             ledger: Ledger::new(limits),
             hints: Hints::default(),
@@ -144,17 +150,17 @@ impl MemoryStore {
         named.get().map_or(Lookup::Unknown, |id| self.look_up(id))
     }
 
-    fn create_now(&self, record: &Arc<Record>) -> Result<Created, StoreError> {
+    fn create_now(&self, record: &Arc<Record>, intent: Intent<'_>) -> Result<Created, StoreError> {
         loop {
-            if let Some(created) = self.try_create(record) {
-                return Ok(created);
+            match self.try_create(record, intent) {
+                Ok(created) => return Ok(created),
+                Err(need) => self.make_room(need, self.now())?,
             }
-            self.make_room(Need::Operation, self.now())?;
         }
     }
 
-    /// `None` if there is no room.
-    fn try_create(&self, record: &Arc<Record>) -> Option<Created> {
+    /// Or what there is no room for.
+    fn try_create(&self, record: &Arc<Record>, intent: Intent<'_>) -> Result<Created, Need> {
         let id = record.id;
         let used = record.submission.key.as_ref();
         let names_request = used.is_some_and(|used| used.fingerprint.is_none());
@@ -165,8 +171,8 @@ impl MemoryStore {
             .filter(|other| *other != id)
         {
             match self.look_up(other) {
-                Lookup::Found(record) => return Some(Created::Existing(record)),
-                Lookup::Gone { .. } if !names_request => return Some(Created::Gone),
+                Lookup::Found(record) => return Ok(Created::Existing(record)),
+                Lookup::Gone { .. } if !names_request => return Ok(Created::Gone),
                 Lookup::Gone { .. } => {}
                 // Its tombstone has fallen, and the key is about to be freed.
                 Lookup::Unknown => {}
@@ -175,27 +181,98 @@ impl MemoryStore {
         let created = self.shard(id).write(|kept| {
             match kept.look_up(id, || self.now()) {
                 Lookup::Found(record) => {
-                    let claim = kept.find(id).and_then(Entry::claim);
-                    return Some(claim.map_or(Created::Existing(record), Created::New));
+                    return Ok(match (intent, kept.claim_of(id)) {
+                        (Intent::Queue(_), _) => Created::Queued,
+                        (Intent::Run(_), Some(claim)) => Created::New(claim),
+                        (Intent::Run(_), None) => Created::Existing(record),
+                    });
                 }
-                Lookup::Gone { .. } => return Some(Created::Gone),
+                Lookup::Gone { .. } => return Ok(Created::Gone),
                 Lookup::Unknown => {}
             }
             if !self.ledger.reserve_operation() {
-                return None;
+                return Err(Need::Operation);
+            }
+            if let Some(request) = intent.request() {
+                let size = request.size() as u64;
+                if !self.ledger.reserve_bytes(size) {
+                    self.ledger.removed(0, false);
+                    return Err(Need::Bytes(size));
+                }
             }
             let draw = || self.next.fetch_add(1, Relaxed);
             let sequence = match &record.submission.owner {
                 Some(owner) => self.owners.insert(owner, id.hash64(), draw),
                 None => draw(),
             };
-            kept.insert(Entry::new(record.clone(), sequence));
-            Some(Created::New(Claim::new(id, record.attempt, sequence)))
+            let entry = Entry::new(record.clone(), sequence);
+            match intent {
+                Intent::Run(None) => kept.insert(entry),
+                Intent::Run(Some(request)) => {
+                    kept.insert_rerun(
+                        entry,
+                        Rerun::new(record, request, Some(sequence)),
+                        self.now(),
+                    );
+                }
+                Intent::Queue(request) => {
+                    let rerun = Rerun::new(record, request, None);
+                    self.queues.insert(&rerun.queue, sequence, id.hash64());
+                    kept.insert_rerun(entry, rerun, self.now());
+                    return Ok(Created::Queued);
+                }
+            }
+            Ok(Created::New(Claim::new(id, record.attempt, sequence)))
         });
-        if let (Some(named), Some(Created::New(_))) = (&mut named, &created) {
+        if let (Some(named), Ok(Created::New(_) | Created::Queued)) = (&mut named, &created) {
             named.set(id);
         }
+        if let Ok(Created::Queued) = &created {
+            self.hints.send(Change::Claimable);
+        }
         created
+    }
+
+    fn claim_now(&self, queue: &Queue, at_most: NonZeroU16) -> Vec<Claimed> {
+        let now = self.now();
+        let mut claimed = Vec::new();
+        while claimed.len() < usize::from(at_most.get())
+            && let Some((sequence, hash)) = self.queues.pop(queue)
+        {
+            let token = self.next.fetch_add(1, Relaxed);
+            let taken = self
+                .shard_of(hash)
+                .write(|kept| kept.take(sequence, hash, token, now));
+            claimed.extend(taken);
+        }
+        claimed
+    }
+
+    fn renew_now(&self, held: &[Held]) -> Vec<OperationId> {
+        let now = self.now();
+        let mut void = Vec::new();
+        for held in held {
+            let holds = self.shard(held.id).write(|kept| kept.renew(held, now));
+            if !holds {
+                void.push(held.id);
+            } else if held.sighting.is_some() {
+                self.hints.send(Change::Operation(held.id));
+            }
+        }
+        void
+    }
+
+    fn release_now(&self, claim: &Claim, sighting: &Sighting) -> Settled {
+        let now = self.now();
+        let settled = self.shard(claim.id()).write(|kept| {
+            kept.release(claim, sighting, now, |queue, sequence, hash| {
+                self.queues.insert(queue, sequence, hash);
+            })
+        });
+        if let Settled::Done(_) = settled {
+            self.hints.send(Change::Claimable);
+        }
+        self.tell(settled)
     }
 
     fn end(
@@ -208,11 +285,13 @@ impl MemoryStore {
         let now = self.now();
         let response = ending.as_ref().and_then(|ending| ending.response.as_ref());
         let size = response.map_or(0, |response| response.size() as u64);
+        let mut debris = Debris::default();
         loop {
             let settled = self
                 .shard(id)
-                .write(|kept| kept.end(id, by, sighting, ending, now, &self.ledger));
+                .write(|kept| kept.end(id, by, sighting, ending, now, &self.ledger, &mut debris));
             if let Some(settled) = settled {
+                self.drop_reruns(&debris);
                 return Ok(self.tell(settled));
             }
             self.make_room(Need::Bytes(size), now)?;
@@ -222,7 +301,7 @@ impl MemoryStore {
     /// Hints at what was done.
     fn tell(&self, settled: Settled) -> Settled {
         if let Settled::Done(record) = &settled {
-            self.hints.send(record.id);
+            self.hints.send(Change::Operation(record.id));
         }
         settled
     }
@@ -293,7 +372,7 @@ impl MemoryStore {
                     while swept.done < at_most && swept.done - before < AT_ONCE {
                         if !kept.fall(|falls| falls <= now, &mut debris) {
                             match kept.do_due(now, wall, falls, &self.ledger, &mut debris) {
-                                Some(Due::TimedOut(record)) => swept.ended.push(record),
+                                Some(Due::Ended(record)) => swept.ended.push(record),
                                 Some(Due::Expired) => {}
                                 None => break,
                             }
@@ -308,7 +387,7 @@ impl MemoryStore {
             }
         }
         for record in &swept.ended {
-            self.hints.send(record.id);
+            self.hints.send(Change::Operation(record.id));
         }
         let dues = self
             .shards
@@ -328,9 +407,10 @@ impl MemoryStore {
             if let Some(owner) = &entry.record.submission.owner {
                 self.owners.remove(owner, entry.sequence());
             }
-            self.ledger.removed(size, entry.is_read());
-            self.hints.send(entry.record.id);
+            self.ledger.removed(size, entry.is_unread());
+            self.hints.send(Change::Operation(entry.record.id));
         }
+        self.drop_reruns(debris);
         self.ledger.tombstones_set(debris.set);
         self.ledger.tombstones_fell(debris.fallen);
         self.free_keys(debris);
@@ -349,6 +429,13 @@ impl MemoryStore {
         }
     }
 
+    fn drop_reruns(&self, debris: &Debris) {
+        for (sequence, rerun) in &debris.reruns {
+            self.queues.remove(&rerun.queue, *sequence);
+            self.ledger.release_bytes(rerun.size());
+        }
+    }
+
     fn free_keys(&self, debris: &Debris) {
         for (key, id) in &debris.keys {
             self.keys.remove(key, *id);
@@ -357,8 +444,24 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn create<'a>(&'a self, record: &'a Arc<Record>) -> StoreFuture<'a, Created> {
-        StoreFuture::ready(self.create_now(record))
+    fn create<'a>(
+        &'a self,
+        record: &'a Arc<Record>,
+        intent: Intent<'a>,
+    ) -> StoreFuture<'a, Created> {
+        StoreFuture::ready(self.create_now(record, intent))
+    }
+
+    fn claim<'a>(&'a self, queue: &'a Queue, at_most: NonZeroU16) -> StoreFuture<'a, Vec<Claimed>> {
+        StoreFuture::ready(Ok(self.claim_now(queue, at_most)))
+    }
+
+    fn renew<'a>(&'a self, held: &'a [Held]) -> StoreFuture<'a, Vec<OperationId>> {
+        StoreFuture::ready(Ok(self.renew_now(held)))
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim, sighting: &'a Sighting) -> StoreFuture<'a, Settled> {
+        StoreFuture::ready(Ok(self.release_now(claim, sighting)))
     }
 
     fn find(&self, id: OperationId) -> StoreFuture<'_, Lookup> {
@@ -400,19 +503,22 @@ impl Store for MemoryStore {
         within: Duration,
     ) -> StoreFuture<'a, Settled> {
         let now = self.now();
+        let mut debris = Debris::default();
         let settled = self
             .shard(claim.id())
-            .write(|kept| kept.detach(claim, sighting, now.after(within), now));
+            .write(|kept| kept.detach(claim, sighting, now.after(within), now, &mut debris));
+        self.drop_reruns(&debris);
         StoreFuture::ready(Ok(self.tell(settled)))
     }
 
-    fn forget(&self, id: OperationId) -> StoreFuture<'_, Settled> {
+    fn forget(&self, id: OperationId, which: Forget) -> StoreFuture<'_, Settled> {
+        let even_pending = which == Forget::Any;
         let now = self.now();
         let falls = self.falls(now);
         let mut debris = Debris::default();
         let settled = self
             .shard(id)
-            .write(|kept| kept.forget(id, now, falls, &mut debris));
+            .write(|kept| kept.forget(id, even_pending, now, falls, &mut debris));
         self.settle(&debris);
         StoreFuture::ready(Ok(settled))
     }

@@ -1,0 +1,196 @@
+use super::{Engine, Live, Signal};
+use crate::{
+    record::{OperationId, Revision},
+    store::{Claim, Held},
+    trace,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Renews the claims of this process, all in one round trip, and hears which of them are void.
+///
+/// Only there where claims lapse. It beats three times in a lease, so that one beat may fail; what has been seen of an
+/// operation in between is told within a second.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    lease: Duration,
+    held: Mutex<Claims>,
+}
+
+#[derive(Debug, Default)]
+struct Claims {
+    by_operation: HashMap<OperationId, Beat>,
+    /// Whether there is a task that sees to them.
+    beating: bool,
+}
+
+#[derive(Debug)]
+struct Beat {
+    token: u64,
+    live: Arc<Live>,
+    /// What the store knows.
+    told: Revision,
+}
+
+/// What has been seen is told no more often than this.
+const NEWS: Duration = Duration::from_secs(1);
+
+impl Heartbeat {
+    pub(super) fn new(lease: Duration) -> Self {
+        Self {
+            lease,
+            held: Mutex::default(),
+        }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Renews a claim from now on.
+    pub(crate) fn keep(engine: &Arc<Engine>, claim: &Claim, live: &Arc<Live>) {
+        let Some(heartbeat) = &engine.heartbeat else {
+            return;
+        };
+        let beat = Beat {
+            token: claim.token(),
+            told: live.sighting().revision,
+            live: live.clone(),
+        };
+        let mut claims = heartbeat.claims();
+        claims.by_operation.insert(claim.id(), beat);
+        if !claims.beating
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            claims.beating = true;
+            let beating = Beating {
+                engine: Arc::downgrade(engine),
+                over: false,
+            };
+            runtime.spawn(renew(beating, heartbeat.lease / 3));
+        }
+    }
+
+    /// Renews it no longer.
+    pub(crate) fn let_go(engine: &Engine, live: &Live) {
+        let Some(heartbeat) = &engine.heartbeat else {
+            return;
+        };
+        let mut claims = heartbeat.claims();
+        // Another claim of the same operation may have taken its place.
+        let mine = |beat: &Beat| std::ptr::eq(&*beat.live, live);
+        if claims.by_operation.get(&live.id()).is_some_and(mine) {
+            claims.by_operation.remove(&live.id());
+        }
+    }
+
+    /// What to tell the store: of everything, or of what has changed. `None` when there is nothing left to see to.
+    fn news(&self, everything: bool) -> Option<Vec<Held>> {
+        let mut claims = self.claims();
+        if claims.by_operation.is_empty() {
+            claims.beating = false;
+            claims.by_operation = HashMap::new();
+            return None;
+        }
+        let held = claims.by_operation.iter().filter_map(|(id, beat)| {
+            let sighting = beat.live.sighting();
+            let is_new = sighting.revision > beat.told;
+            (everything || is_new).then(|| Held {
+                id: *id,
+                token: beat.token,
+                sighting: is_new.then_some(sighting),
+            })
+        });
+        Some(held.collect())
+    }
+
+    /// The store has heard it. Gives what runs here by claims that are void.
+    fn heard(&self, held: Vec<Held>, void: &[OperationId]) -> Vec<Arc<Live>> {
+        let mut claims = self.claims();
+        let mut lost = Vec::new();
+        for Held {
+            id,
+            token,
+            sighting,
+        } in held
+        {
+            let Some(beat) = claims
+                .by_operation
+                .get_mut(&id)
+                .filter(|beat| beat.token == token)
+            else {
+                continue;
+            };
+            if let Some(sighting) = sighting {
+                beat.told = sighting.revision;
+            }
+            if void.contains(&id) {
+                lost.extend(claims.by_operation.remove(&id).map(|beat| beat.live));
+            }
+        }
+        lost
+    }
+}
+
+/// Says that nobody sees to the claims any more when the task goes, be it with its runtime.
+struct Beating {
+    engine: Weak<Engine>,
+    /// It has been said already, and another task may have begun.
+    over: bool,
+}
+
+impl Drop for Beating {
+    fn drop(&mut self) {
+        if !self.over
+            && let Some(engine) = self.engine.upgrade()
+            && let Some(heartbeat) = &engine.heartbeat
+        {
+            heartbeat.claims().beating = false;
+        }
+    }
+}
+
+async fn renew(mut beating: Beating, interval: Duration) {
+    let news = NEWS.min(interval);
+    let mut due = Instant::now() + interval;
+    loop {
+        tokio::time::sleep_until(due.min(Instant::now() + news)).await;
+        let Some(engine) = beating.engine.upgrade() else {
+            return;
+        };
+        let Some(heartbeat) = &engine.heartbeat else {
+            return;
+        };
+        let began = Instant::now();
+        let everything = began >= due;
+        let Some(held) = heartbeat.news(everything) else {
+            beating.over = true;
+            return;
+        };
+        if held.is_empty() {
+            continue;
+        }
+        // What is not answered in time is asked again.
+        match tokio::time::timeout(interval, engine.store.renew(&held)).await {
+            Ok(Ok(void)) => {
+                for live in heartbeat.heard(held, &void) {
+                    // It has been ended, or is run by another: nothing is left to write.
+                    live.raise(Signal::Ended);
+                    engine.hub.ended(live.id());
+                }
+                if everything {
+                    due = began + interval;
+                }
+            }
+            Ok(Err(error)) => {
+                trace::store_failed("renew", &error);
+                due = due.max(Instant::now() + news);
+            }
+            Err(_) => {}
+        }
+    }
+}

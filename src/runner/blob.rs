@@ -1,0 +1,217 @@
+//! Bodies that are kept beside their records, written and read chunk by chunk.
+
+use crate::{
+    record::{BlobId, Content, StoredRequest},
+    store::{Blobs, Store, StoreError, StoreErrorKind},
+    trace,
+};
+use bytes::Bytes;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Bytes that go into one chunk.
+pub(crate) const CHUNK: usize = 256 << 10;
+
+/// Appends a chunk, again and again for about a minute while the store can't answer: what it is part of can't be had
+/// once more.
+pub(crate) async fn append(
+    blobs: &dyn Blobs,
+    id: BlobId,
+    index: u32,
+    chunk: Bytes,
+) -> Result<(), StoreError> {
+    const TRIES: u32 = 18;
+    let mut pause = Duration::from_millis(50);
+    for _ in 1..TRIES {
+        let error = match blobs.append(id, index, chunk.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        trace::store_failed("append", &error);
+        if !matches!(
+            error.kind(),
+            StoreErrorKind::Unavailable | StoreErrorKind::Uncertain
+        ) {
+            return Err(error);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+    blobs.append(id, index, chunk).await
+}
+
+/// A blob that no record names: removed when it is dropped, or by the sweep where nothing can be spawned any more.
+pub(crate) struct Unnamed {
+    store: Arc<dyn Store>,
+    id: BlobId,
+    named: bool,
+}
+
+impl Unnamed {
+    pub(crate) fn draw(store: Arc<dyn Store>) -> Self {
+        Self::new(store, BlobId::random())
+    }
+
+    pub(crate) fn new(store: Arc<dyn Store>, id: BlobId) -> Self {
+        Self {
+            store,
+            id,
+            named: false,
+        }
+    }
+
+    pub(crate) fn id(&self) -> BlobId {
+        self.id
+    }
+
+    /// It is somebody else's now.
+    pub(crate) fn named(mut self) {
+        self.named = true;
+    }
+}
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        if !self.named
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (store, id) = (self.store.clone(), self.id);
+            runtime.spawn(async move { discard(&*store, id).await });
+        }
+    }
+}
+
+/// Removes a blob that is of no use; the sweep does what fails here.
+pub(crate) async fn discard(store: &dyn Store, id: BlobId) {
+    if let Some(blobs) = store.blobs()
+        && let Err(error) = blobs.remove(id).await
+    {
+        trace::store_failed("remove", &error);
+    }
+}
+
+/// Moves the body of a request into a blob.
+pub(super) async fn stow_request(
+    store: &dyn Store,
+    request: Box<StoredRequest>,
+) -> Result<Box<StoredRequest>, StoreError> {
+    let (Some(blobs), Content::Inline(body)) = (store.blobs(), request.body()) else {
+        return Ok(request);
+    };
+    let (id, len) = (BlobId::random(), body.len() as u64);
+    let mut rest = body.clone();
+    for index in 0.. {
+        if rest.is_empty() {
+            break;
+        }
+        let chunk = rest.split_to(rest.len().min(CHUNK));
+        // Somebody waits to hear whether the request is accepted, and can send it again.
+        if let Err(error) = blobs.append(id, index, chunk).await {
+            discard(store, id).await;
+            return Err(match error.kind() {
+                StoreErrorKind::Uncertain => {
+                    StoreError::caused_by(StoreErrorKind::Unavailable, error)
+                }
+                _ => error,
+            });
+        }
+    }
+    Ok(Box::new(request.with_body(Content::Blob { id, len })))
+}
+
+/// The whole of a body.
+pub(super) async fn read_whole(store: &dyn Store, body: &Content) -> Result<Bytes, StoreError> {
+    let (id, len) = match body {
+        Content::Inline(bytes) => return Ok(bytes.clone()),
+        Content::Blob { id, len } => (*id, *len),
+    };
+    let corrupt = || StoreError::new(StoreErrorKind::Corrupt);
+    let blobs = store.blobs().ok_or_else(corrupt)?;
+    let len = usize::try_from(len).map_err(|_| corrupt())?;
+    let mut whole = Vec::with_capacity(len);
+    for index in 0.. {
+        if whole.len() >= len {
+            break;
+        }
+        let chunk = blobs.read(id, index).await?.ok_or_else(corrupt)?;
+        whole.extend_from_slice(&chunk);
+    }
+    if whole.len() == len {
+        Ok(whole.into())
+    } else {
+        Err(corrupt())
+    }
+}
+
+/// Reads the chunks of a blob one after the other, and holds one at most.
+pub(crate) struct Reader {
+    store: Arc<dyn Store>,
+    id: BlobId,
+    index: u32,
+    left: u64,
+    reading: Option<Reading>,
+    /// Removes it at the end.
+    _unnamed: Option<Unnamed>,
+}
+
+type Reading = Pin<Box<dyn Future<Output = Result<Option<Bytes>, StoreError>> + Send>>;
+
+impl Reader {
+    pub(crate) fn new(store: Arc<dyn Store>, id: BlobId, len: u64) -> Self {
+        Self {
+            store,
+            id,
+            index: 0,
+            left: len,
+            reading: None,
+            _unnamed: None,
+        }
+    }
+
+    /// Removes the blob when it is dropped: no record names it.
+    pub(crate) fn remove_at_end(&mut self) {
+        self._unnamed = Some(Unnamed::new(self.store.clone(), self.id));
+    }
+
+    /// Bytes that are still to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// The next chunk; `None` at the end.
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, StoreError>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let (store, id, index) = (&self.store, self.id, self.index);
+        let reading = self.reading.get_or_insert_with(|| {
+            let store = store.clone();
+            Box::pin(async move {
+                match store.blobs() {
+                    Some(blobs) => blobs.read(id, index).await,
+                    None => Ok(None),
+                }
+            })
+        });
+        let read = std::task::ready!(reading.as_mut().poll(cx));
+        self.reading = None;
+        Poll::Ready(Some(match read {
+            Ok(Some(chunk)) if !chunk.is_empty() && chunk.len() as u64 <= self.left => {
+                self.left -= chunk.len() as u64;
+                self.index += 1;
+                Ok(chunk)
+            }
+            // It was removed meanwhile, or is not what was written.
+            Ok(_) => Err(StoreError::new(StoreErrorKind::Corrupt)),
+            Err(error) => Err(error),
+        }))
+    }
+}

@@ -1,0 +1,275 @@
+use super::{End, Task, Terms, Work, blob, close, run};
+use crate::{
+    defer::rebuild::{Buffered, Rebuild},
+    operations::{Heartbeat, Live, Operations, Place, Signal},
+    record::{Queue, Stop, StoredRequest},
+    store::{Change, Changes, Claim, Claimed, StoreError, StoreErrorKind},
+    trace,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Request, Response, Uri, request::Parts};
+use http_body::Body;
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    num::NonZeroU16,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tower_service::Service;
+
+/// Tells the inner service, from the second attempt on, which one it is.
+pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("operation-attempt");
+
+/// In the extensions of a request that a [`Worker`] runs: its URI as the layer saw it that accepted it, below whatever
+/// router has taken a prefix away. The request's own URI is that which the client sent.
+#[derive(Clone, Debug)]
+pub struct SeenUri(pub Uri);
+
+/// Operations that are claimed in one step.
+const BATCH: usize = 64;
+
+type Restore = Arc<dyn Fn(&mut Parts) + Send + Sync>;
+
+/// Runs operations that others have accepted, given back, or lost. Made by [`Operations::worker`].
+///
+/// The inner service is called with the request as the client sent it: method, the URI before any router took a prefix
+/// away, fields, body and trailers. Extensions are not kept, nor are the fields that hold
+/// [secrets](crate::DeferLayer::not_stored): the router to give here is the one *below* what authenticates, and what it
+/// needs besides is put back by [`restore`](Self::restore). Layers of this crate let the request pass.
+///
+/// At the second attempt and later ones the request has a field `Operation-Attempt` with its number.
+#[must_use = "it runs nothing until it is told to"]
+pub struct Worker<S, B> {
+    operations: Operations,
+    queue: Queue,
+    inner: S,
+    restore: Option<Restore>,
+    terms: Terms,
+    poll_every: Duration,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<S, B> Worker<S, B> {
+    pub(crate) fn new(operations: Operations, queue: Queue, inner: S) -> Self {
+        let limits = &operations.engine.limits;
+        let terms = Terms {
+            start_within: limits.start_within,
+            run_time: limits.run_time,
+            cancel_grace: limits.cancel_grace,
+            response_body: limits.response_body,
+        };
+        Self {
+            operations,
+            queue,
+            inner,
+            restore: None,
+            terms,
+            poll_every: Duration::from_secs(1),
+            body: PhantomData,
+        }
+    }
+
+    /// Puts back into each request what is not stored and the inner service needs: extensions, credentials. It must not
+    /// block. One that panics ends the operation as [`Reason::Panicked`](crate::record::Reason::Panicked).
+    pub fn restore(mut self, hook: impl Fn(&mut Parts) + Send + Sync + 'static) -> Self {
+        self.restore = Some(Arc::new(hook));
+        self
+    }
+
+    /// Time that an operation may run here. Default [`Limits::run_time`](crate::Limits::run_time).
+    pub fn run_time(mut self, at_most: Duration) -> Self {
+        self.terms.run_time = at_most;
+        self
+    }
+
+    /// Bytes of one response body, and of its trailers. Default [`Limits::response_body`](crate::Limits::response_body).
+    pub fn response_body(mut self, bytes: u64) -> Self {
+        self.terms.response_body = bytes;
+        self
+    }
+
+    /// Longest time until it looks for work again when nobody tells of any. Default 1 s, at least 1 ms.
+    pub fn poll_every(mut self, time: Duration) -> Self {
+        self.poll_every = time.max(Duration::from_millis(1));
+        self
+    }
+}
+
+impl<S, B, R> Worker<S, B>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
+    S::Future: Send + 'static,
+    B: Rebuild,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// Takes work and runs it, until the [drain](Operations::drain). To be spawned.
+    ///
+    /// It takes no more than can be run at once, [`Limits::running`](crate::Limits::running) with everything else that
+    /// runs here, and takes turns with it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it takes no more; what it has taken runs on.
+    pub async fn run(self) {
+        let engine = self.operations.engine.clone();
+        let terms = Arc::new(self.terms);
+        let mut changes = engine.store.changes();
+        while !engine.is_draining() {
+            let Ok(first) = engine.turns.acquire().await else {
+                return;
+            };
+            if engine.is_draining() {
+                return;
+            }
+            let mut turns = vec![first];
+            turns.extend(std::iter::from_fn(|| engine.turns.try_acquire().ok()).take(BATCH - 1));
+            let at_most = u16::try_from(turns.len()).ok().and_then(NonZeroU16::new);
+            let claimed = engine
+                .store
+                .claim(&self.queue, at_most.unwrap_or(NonZeroU16::MIN));
+            let claimed = match claimed.await {
+                Ok(claimed) => claimed,
+                Err(error) => {
+                    trace::store_failed("claim", &error);
+                    Vec::new()
+                }
+            };
+            let is_idle = claimed.is_empty();
+            for (claimed, turn) in claimed.into_iter().zip(turns.drain(..)) {
+                let place = Place::with_turn(&engine, turn);
+                let work = self.begin(place, &terms, claimed);
+                trace::spawn(work);
+            }
+            drop(turns);
+            if is_idle {
+                // Woken for nothing now and then, and late at worst.
+                let _ = tokio::time::timeout(self.poll_every, claimable(&mut *changes)).await;
+            } else {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        place: Place,
+        terms: &Arc<Terms>,
+        claimed: Claimed,
+    ) -> impl Future<Output = ()> + Send + use<S, B, R> {
+        let Claimed {
+            claim,
+            record,
+            request,
+        } = claimed;
+        let engine = place.engine().clone();
+        let live = Arc::new(Live::new(&record, &engine));
+        let method = record.submission.method.clone();
+        let mut task = Task::new(record, None, terms.clone(), live.clone(), place);
+        // It is kept already.
+        task.record = None;
+        Heartbeat::keep(&engine, &claim, &live);
+        if engine.is_draining() {
+            // Given back as whatever else waits for its turn.
+            live.raise(Signal::Interrupt);
+        }
+        let inner = Restored {
+            inner: self.inner.clone(),
+            restore: self.restore.clone(),
+        };
+        async move {
+            let body = match blob::read_whole(&*engine.store, request.body()).await {
+                Ok(body) => body,
+                Err(error) => return unreadable(task, claim, error).await,
+            };
+            let mut trailers = HeaderMap::new();
+            trailers.extend(request.trailers());
+            let body = Buffered::new(body).with_trailers(trailers);
+            let (body, driver) = B::rebuild(body).into_parts();
+            let head = head(&request, method, claim.attempt());
+            drop(request);
+            let work = Work {
+                inner,
+                request: Box::new(Request::from_parts(head, body)),
+                driver: driver.map(Box::new),
+            };
+            run(task, Some(claim), None, work).await;
+        }
+    }
+}
+
+/// The request's head as the client sent it.
+fn head(request: &StoredRequest, method: Method, attempt: u16) -> Parts {
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.method = method;
+    head.uri = request.original();
+    head.version = request.version();
+    for (name, value) in request.fields() {
+        head.headers.append(name, value);
+    }
+    head.headers.remove(&ATTEMPT);
+    if attempt > 1 {
+        head.headers.insert(ATTEMPT, attempt.into());
+    }
+    head.extensions.insert(SeenUri(request.uri()));
+    head
+}
+
+/// Its request can't be had: it is given back, or lost where it never will.
+async fn unreadable(task: Task, claim: Claim, error: StoreError) {
+    trace::store_failed("read", &error);
+    let stop = match error.kind() {
+        StoreErrorKind::Corrupt => Stop::Lost,
+        _ => Stop::Interrupted,
+    };
+    let end = End::<StoreError>::Stop(stop, Some(error.into()));
+    if let Some(unfinished) = close(task, Some(claim), None, end) {
+        unfinished.await;
+    }
+}
+
+/// Waits until something may be claimed.
+async fn claimable(changes: &mut dyn Changes) {
+    while let Change::Operation(_) = changes.next().await {}
+}
+
+/// The inner service, with what is put back into its requests.
+///
+/// In the call, so that a hook that panics ends the operation as a handler's panic does.
+struct Restored<S> {
+    inner: S,
+    restore: Option<Restore>,
+}
+
+impl<S: Service<Request<B>>, B> Service<Request<B>> for Restored<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> S::Future {
+        let (mut head, body) = request.into_parts();
+        if let Some(restore) = &self.restore {
+            restore(&mut head);
+        }
+        self.inner.call(Request::from_parts(head, body))
+    }
+}
+
+impl<S, B> fmt::Debug for Worker<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("operations", &self.operations)
+            .field("queue", &self.queue)
+            .field("terms", &self.terms)
+            .finish_non_exhaustive()
+    }
+}
