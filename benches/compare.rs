@@ -167,7 +167,7 @@ trait Plain {
 impl<S, B> Plain for S
 where
     S: Service<Call, Response = Response<B>, Error = Infallible> + Clone,
-    B: Body<Data = Bytes, Error = Infallible> + Unpin,
+    B: Body<Data = Bytes, Error: std::fmt::Debug> + Unpin,
 {
     async fn answer(&self, request: Call) -> usize {
         let response = self.clone().oneshot(request).await;

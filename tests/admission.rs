@@ -484,7 +484,11 @@ async fn bodies_and_errors_pass_as_they_are() {
     assert!(!body.is_end_stream());
     let mut body = Box::pin(body);
     let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
-    let error: OddError = frame.unwrap().unwrap_err();
+    let error = frame.unwrap().unwrap_err();
+    assert!(matches!(
+        &error,
+        tower_lro::defer::BodyError::Inner(OddError)
+    ));
     assert_eq!(error.to_string(), "odd");
 }
 

@@ -17,7 +17,7 @@ pub use self::{bare::Bare, case::Case, deferred::deferred, handrolled::Handrolle
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full};
-use std::{convert::Infallible, future::Future};
+use std::future::Future;
 use tokio::runtime::Runtime;
 use tower_lro::header::PREFER;
 

@@ -1,4 +1,4 @@
-use super::{Engine, Live, Signal};
+use super::{Engine, Live, Signal, Sweeper};
 use crate::{
     record::{OperationId, Revision},
     store::{Claim, Held},
@@ -47,6 +47,10 @@ impl Heartbeat {
         }
     }
 
+    pub(super) fn lease(&self) -> Duration {
+        self.lease
+    }
+
     fn claims(&self) -> MutexGuard<'_, Claims> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,6 +60,7 @@ impl Heartbeat {
         let Some(heartbeat) = &engine.heartbeat else {
             return;
         };
+        Sweeper::due(engine, heartbeat.lease);
         let beat = Beat {
             token: claim.token(),
             told: live.sighting().revision,

@@ -1,4 +1,4 @@
-use super::Engine;
+use super::{Engine, Heartbeat};
 use std::{
     num::NonZeroU32,
     sync::{
@@ -101,10 +101,19 @@ impl Drop for Sweeper {
     }
 }
 
+/// What another process no longer renews is to be noticed within a lease of its lapse.
+fn longest(engine: &Engine) -> Duration {
+    let lease = engine.heartbeat.as_ref().map(Heartbeat::lease);
+    lease.map_or(LONGEST, |lease| (lease / 2).clamp(GAP, LONGEST))
+}
+
 async fn sweep(awake: Awake, sooner: Arc<Notify>) {
     loop {
         let rest = match awake.0.upgrade() {
-            Some(engine) => engine.sweeper.rest(engine.clock.elapsed()),
+            Some(engine) => engine
+                .sweeper
+                .rest(engine.clock.elapsed())
+                .min(longest(&engine)),
             None => return,
         };
         if tokio::time::timeout(rest, sooner.notified()).await.is_ok() {

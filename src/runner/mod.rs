@@ -275,6 +275,12 @@ pub(crate) fn keep_queued(
     request: Box<StoredRequest>,
 ) -> Result<Kept, oneshot::Receiver<Kept>> {
     let engine = place.engine().clone();
+    // Nobody here may ever claim it.
+    let rerun = record.submission.rerun.as_ref();
+    Sweeper::due(
+        &engine,
+        rerun.map_or(Duration::ZERO, |rerun| rerun.start_within),
+    );
     if !is_long(&engine, Some(&request)) {
         let created = engine.store.create(&record, Intent::Queue(&request)).now();
         if let Ok(created) = created

@@ -1,7 +1,7 @@
 use super::{End, Task, Terms, Work, blob, close, run};
 use crate::{
     defer::rebuild::{Buffered, Rebuild},
-    operations::{Heartbeat, Live, Operations, Place, Signal},
+    operations::{Heartbeat, Live, Operations, Place, Signal, Sweeper},
     record::{Queue, Stop, StoredRequest},
     store::{Change, Changes, Claim, Claimed, StoreError, StoreErrorKind},
     trace,
@@ -119,6 +119,8 @@ where
     pub async fn run(self) {
         let engine = self.operations.engine.clone();
         let terms = Arc::new(self.terms);
+        // What others have lost is found by sweeping.
+        Sweeper::due(&engine, Duration::ZERO);
         let mut changes = engine.store.changes();
         while !engine.is_draining() {
             let Ok(first) = engine.turns.acquire().await else {
