@@ -73,12 +73,14 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
         problem.write_json(out);
     }
     out.extend_from_slice(b",\"links\":{\"monitor\":\"");
+    let begin = out.len();
     view.links().write(out, "");
+    let monitor = begin..out.len();
     out.extend_from_slice(b"\",\"status\":\"");
-    view.links().write(out, "/status");
-    out.extend_from_slice(b"\",\"result\":\"");
-    view.links().write(out, "/result");
-    out.extend_from_slice(b"\"}}");
+    out.extend_from_within(monitor.clone());
+    out.extend_from_slice(b"/status\",\"result\":\"");
+    out.extend_from_within(monitor);
+    out.extend_from_slice(b"/result\"}}");
 }
 
 /// Writes what the handler says of how far it is, if it says so.
@@ -99,6 +101,7 @@ pub(super) fn progress(report: &Report, out: &mut Vec<u8>) {
     }
 }
 
+#[inline]
 pub(super) fn time(out: &mut Vec<u8>, name: &str, time: Option<Timestamp>) {
     if let Some(time) = time {
         out.extend_from_slice(name.as_bytes());
