@@ -8,6 +8,7 @@
 mod azure;
 mod document;
 mod mount;
+mod odata;
 mod rfc;
 mod same_url;
 
@@ -16,6 +17,7 @@ pub use self::{
     azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
     mount::{Links, Mount, Route},
+    odata::{ASYNC_RESULT, OData},
     rfc::{OPERATION_OUTCOME, Rfc},
     same_url::SameUrl,
 };
