@@ -7,6 +7,7 @@
 
 mod azure;
 mod document;
+mod fhir;
 mod mount;
 mod odata;
 mod rfc;
@@ -16,6 +17,7 @@ pub(crate) use self::mount::origin;
 pub use self::{
     azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
+    fhir::{Fhir, X_EXPORT_STATUS, X_PROGRESS},
     mount::{Links, Mount, Route},
     odata::{ASYNC_RESULT, OData},
     rfc::{OPERATION_OUTCOME, Rfc},
