@@ -71,7 +71,7 @@ where
     })
 }
 
-fn request_body(options: &Options) -> usize {
+pub(crate) fn request_body(options: &Options) -> usize {
     usize::try_from(options.limits.request_body).unwrap_or(usize::MAX)
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn open(routes: Router, operations: &Operations) -> Router {
 }
 
 /// Refuses at once what would only fail later.
-async fn check(request: Request<Bytes>) -> Result<(), Response<Bytes>> {
+pub(crate) async fn check(request: Request<Bytes>) -> Result<(), Response<Bytes>> {
     let (head, body) = request.into_parts();
     Job::of(&head, &body)
         .map(drop)
@@ -126,7 +126,10 @@ async fn check(request: Request<Bytes>) -> Result<(), Response<Bytes>> {
 }
 
 /// The inner service.
-async fn run(request: Request<Body>, at_most: usize) -> Result<Response<Body>, NoResponse> {
+pub(crate) async fn run(
+    request: Request<Body>,
+    at_most: usize,
+) -> Result<Response<Body>, NoResponse> {
     let (head, body) = request.into_parts();
     if head.method == Method::OPTIONS {
         return Ok(methods());

@@ -23,7 +23,9 @@
 
 mod azure;
 mod cors;
+mod fhir;
 mod jobs;
+mod odata;
 mod options;
 mod same_url;
 mod work;
@@ -102,6 +104,8 @@ async fn run(options: Options) -> Result<(), BoxError> {
             same_url::router(&plain, &options)?,
             same_url::HELP,
         ),
+        ("/odata", odata::router(&plain, &options)?, odata::HELP),
+        ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
     ];
     let site =
         site(&base, jobs::router(&plain, &options), prefixes).route("/usage", usage(&plain, &load));

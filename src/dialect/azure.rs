@@ -1,5 +1,6 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View, document::time,
+    Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
+    document::{error_code, error_object, time},
 };
 use crate::{
     header::{idempotency_key, retry_after},
@@ -332,7 +333,7 @@ fn is_error_object(value: &RawValue) -> bool {
 fn failure(view: &View<'_>, outcome: Outcome, out: &mut Vec<u8>) {
     let Some(response) = view.response() else {
         let problem = Problem::of_outcome(outcome).unwrap_or(Problem::new(ProblemKind::Lost));
-        return object(&code(problem.kind), &problem.detail, out);
+        return error_object(&error_code(problem.kind), &problem.detail, out);
     };
     let body = view.small_json();
     let told: Option<Members<'_>> = body
@@ -346,31 +347,7 @@ fn failure(view: &View<'_>, outcome: Outcome, out: &mut Vec<u8>) {
     let message = text(&told, "detail").or_else(|| text(&told, "title"));
     let message = message.unwrap_or_else(|| reason.to_owned());
     let code: String = reason.chars().filter(char::is_ascii_alphanumeric).collect();
-    object(&code, &message, out);
-}
-
-fn object(code: &str, message: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"code\":");
-    json::string(out, code);
-    out.extend_from_slice(b",\"message\":");
-    json::string(out, message);
-    out.push(b'}');
-}
-
-/// The name of a kind in Pascal case.
-fn code(kind: ProblemKind) -> Cow<'static, str> {
-    match kind {
-        // What was there and is not any more is none of a stranger's business, nor of an old client's.
-        ProblemKind::Unknown | ProblemKind::Expired => "OperationNotFound".into(),
-        ProblemKind::Method => "MethodNotAllowed".into(),
-        kind => {
-            let words = kind.name().split('-').map(|word| {
-                let (first, rest) = word.split_at(1);
-                first.to_ascii_uppercase() + rest
-            });
-            words.collect::<String>().into()
-        }
-    }
+    error_object(&code, &message, out);
 }
 
 fn error(problem: &Problem) -> Response<Bytes> {
@@ -379,10 +356,10 @@ fn error(problem: &Problem) -> Response<Bytes> {
         ProblemKind::KeyReused => StatusCode::BAD_REQUEST,
         _ => problem.status,
     });
-    let code = code(problem.kind);
+    let code = error_code(problem.kind);
     let mut response = problem.to_response().map(|_| {
         let mut body = b"{\"error\":".to_vec();
-        object(&code, &problem.detail, &mut body);
+        error_object(&code, &problem.detail, &mut body);
         body.push(b'}');
         body.into()
     });

@@ -1,11 +1,11 @@
 use super::View;
 use crate::{
     json,
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     record::{Report, Timestamp},
 };
 use http::HeaderValue;
-use std::io::Write;
+use std::{borrow::Cow, io::Write};
 
 /// Content type of the status document.
 pub const STATUS_DOCUMENT: &str = "application/json";
@@ -108,6 +108,31 @@ pub(super) fn time(out: &mut Vec<u8>, name: &str, time: Option<Timestamp>) {
         out.push(b'"');
         time.write(out);
         out.push(b'"');
+    }
+}
+
+/// Writes the members of an error as OData has them (JSON format, section 21.1), and Azure after it.
+pub(super) fn error_object(code: &str, message: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"code\":");
+    json::string(out, code);
+    out.extend_from_slice(b",\"message\":");
+    json::string(out, message);
+    out.push(b'}');
+}
+
+/// What an error of this kind is called there: its name in Pascal case.
+pub(super) fn error_code(kind: ProblemKind) -> Cow<'static, str> {
+    match kind {
+        // What was there and is not any more is none of a stranger's business, nor of an old client's.
+        ProblemKind::Unknown | ProblemKind::Expired => "OperationNotFound".into(),
+        ProblemKind::Method => "MethodNotAllowed".into(),
+        kind => {
+            let words = kind.name().split('-').map(|word| {
+                let (first, rest) = word.split_at(1);
+                first.to_ascii_uppercase() + rest
+            });
+            words.collect::<String>().into()
+        }
     }
 }
 

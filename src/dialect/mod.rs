@@ -7,7 +7,9 @@
 
 mod azure;
 mod document;
+mod fhir;
 mod mount;
+mod odata;
 mod rfc;
 mod same_url;
 
@@ -15,7 +17,9 @@ pub(crate) use self::mount::origin;
 pub use self::{
     azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
+    fhir::{Fhir, X_EXPORT_STATUS, X_PROGRESS},
     mount::{Links, Mount, Route},
+    odata::{ASYNC_RESULT, OData},
     rfc::{OPERATION_OUTCOME, Rfc},
     same_url::SameUrl,
 };

@@ -64,6 +64,6 @@ mod retry_after;
 pub use self::{
     entity_tag::{if_match_holds, if_none_match_holds},
     idempotency_key::{IDEMPOTENCY_KEY, InvalidKey, idempotency_key},
-    prefer::{PREFER, PREFERENCE_APPLIED, Prefer, applied, remove_preferences},
+    prefer::{PREFER, PREFERENCE_APPLIED, Prefer, applied, prefers, remove_preferences},
     retry_after::{retry_after, retry_after_for},
 };

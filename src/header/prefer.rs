@@ -90,6 +90,33 @@ impl Prefer {
     }
 }
 
+/// Whether a request has a preference without a value, such as `respond-async`. Read as [`Prefer::parse`] does: for what
+/// protocols add to the preferences of the RFC.
+///
+/// # Example
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue};
+/// use tower_lro::header::{PREFER, prefers};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.append(PREFER, HeaderValue::from_static("respond-async, separate-export-status"));
+///
+/// assert!(prefers(&headers, "separate-export-status"));
+/// assert!(!prefers(&headers, "track-changes"));
+/// ```
+#[must_use]
+pub fn prefers(headers: &HeaderMap, wanted: &str) -> bool {
+    let lines = headers.get_all(PREFER).iter();
+    let mut named = lines
+        .flat_map(|line| members(line.as_bytes(), Quotes::Escaped))
+        .map(split_token)
+        .filter(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
+    named
+        .next()
+        .is_some_and(|(_, rest)| value(rest).is_some_and(<[u8]>::is_empty))
+}
+
 /// The `Preference-Applied` that tells a client which of its preferences were honoured
 /// ([RFC 7240, section 3]), or `None` when none was.
 ///
@@ -306,6 +333,23 @@ mod tests {
         assert_eq!(parse("priority=5"), NOTHING);
         let lines = ["respond-async, wait=100", "handling=lenient"];
         assert_eq!(Prefer::parse(&headers(&lines)), prefer(true, Some(100)));
+    }
+
+    #[test]
+    fn a_preference_of_another_kind_is_read_alike() {
+        for (line, there) in [
+            ("Separate-Status, respond-async", true),
+            ("separate-status; a=b", true),
+            ("separate-status=yes, separate-status", false),
+            ("separate-status-x", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                prefers(&headers(&[line]), "separate-status"),
+                there,
+                "{line}"
+            );
+        }
     }
 
     #[test]

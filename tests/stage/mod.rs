@@ -12,7 +12,7 @@
 //!
 //! Time stands still but for `### then … pass`, so times are exact. What can't be known beforehand is named in the order
 //! in which it turns up: `{id}`, `{id:2}`, …; entity tags `{tag}`, `{tag:2}`, … of each operation; `{cursor}`. `{now}` is
-//! the date of now, and `{length}` the length of the body, announced exactly. Bodies in JSON may be broken into lines,
+//! the date of now, `{length}` the length of the body, announced exactly, and `{cr}` a carriage return. Bodies in JSON may be broken into lines,
 //! which are joined without their indentation; all else is compared byte by byte.
 
 use bytes::Bytes;
@@ -635,6 +635,7 @@ impl Names {
         }
         if !received.body.is_empty() {
             let body = std::str::from_utf8(&received.body).unwrap();
+            let body = body.replace('\r', "{cr}");
             write!(shown, "\n{body}\n").unwrap();
         }
         if !received.trailers.is_empty() {

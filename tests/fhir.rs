@@ -1,0 +1,418 @@
+//! FHIR's asynchronous patterns, beyond what their transcripts show: what is deferred, which outcomes of a handler's are
+//! believed, how many polls are too many, and requests that make no sense.
+#![cfg(feature = "testing")]
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::{convert::Infallible, time::Duration};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_lro::{
+    Fhir, Limits, OperationHandle, Operations,
+    dialect::{Dialect, View, X_PROGRESS},
+};
+
+type Collected = Response<Bytes>;
+
+fn operations(dialect: Fhir) -> Operations {
+    Operations::builder().dialect(dialect).build().unwrap()
+}
+
+async fn collected<B>(response: Response<B>) -> Collected
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let (head, body) = response.into_parts();
+    Response::from_parts(head, body.collect().await.unwrap().to_bytes())
+}
+
+fn request(method: Method, target: &str, fields: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(method).uri(target);
+    request = request.header(header::HOST, "example.com");
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::default()).unwrap()
+}
+
+/// Has a handler answer so.
+async fn submit(
+    operations: &Operations,
+    request: Request<Full<Bytes>>,
+    answer: Response<Full<Bytes>>,
+) -> Collected {
+    let inner = service_fn(move |request: Request<Full<Bytes>>| {
+        let mut answer = answer.clone();
+        let deferred = request.extensions().get::<OperationHandle>().is_some();
+        let prefer = request.headers().get("prefer").cloned();
+        if let (true, Some(prefer)) = (deferred, prefer) {
+            answer.headers_mut().insert("seen", prefer);
+        }
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let service = operations.layer().layer(inner);
+    let answer = collected(service.oneshot(request).await.unwrap()).await;
+    while operations.usage().running + operations.usage().accepted > 0 {
+        tokio::task::yield_now().await;
+    }
+    answer
+}
+
+async fn ask(operations: &Operations, request: Request<Full<Bytes>>) -> Collected {
+    collected(operations.status_service().oneshot(request).await.unwrap()).await
+}
+
+async fn poll(operations: &Operations, accepted: &Collected) -> Collected {
+    let location = accepted.headers()[header::CONTENT_LOCATION].to_str();
+    ask(operations, request(Method::GET, location.unwrap(), &[])).await
+}
+
+const ASK: (&str, &str) = ("prefer", "respond-async");
+
+fn kick_off() -> Request<Full<Bytes>> {
+    request(Method::GET, "/fhir/$export", &[ASK])
+}
+
+fn response(status: u16, kind: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let response = Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, kind);
+    response.body(Full::new(body.into())).unwrap()
+}
+
+fn json_of(response: &Collected) -> Value {
+    serde_json::from_slice(response.body()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_is_deferred_unasked_and_an_interaction_is_not() {
+    for (dialect, asked, status) in [
+        (Fhir::bulk(), false, 202),
+        (Fhir::bulk(), true, 202),
+        (Fhir::bundle(), false, 200),
+        (Fhir::bundle(), true, 202),
+    ] {
+        let fields: &[_] = if asked { &[ASK] } else { &[] };
+        let request = request(Method::GET, "/fhir/Patient/$everything", fields);
+        let ok = response(200, "application/fhir+json", "{}");
+        let answer = submit(&operations(dialect), request, ok).await;
+        assert_eq!(answer.status(), status, "{dialect:?}, asked: {asked}");
+        assert!(!answer.headers().contains_key(header::LOCATION));
+        if dialect.reads_prefer() {
+            assert_eq!(answer.headers()[header::VARY], "prefer");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_preferences_reach_the_handler() {
+    let operations = operations(Fhir::bulk());
+    let prefer = "handling=lenient, respond-async, Separate-Export-Status";
+    let request = request(Method::GET, "/fhir/$export", &[("prefer", prefer)]);
+    let accepted = submit(
+        &operations,
+        request,
+        response(200, "application/json", "{}"),
+    )
+    .await;
+    let complete = poll(&operations, &accepted).await;
+    assert_eq!(complete.headers()["seen"], "handling=lenient");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_an_outcome_is_believed_to_be_one() {
+    let padding = "x".repeat(View::SMALL);
+    let large = format!(r#"{{"resourceType":"OperationOutcome","text":"{padding}"}}"#);
+    let outcome = r#"{"resourceType":"OperationOutcome","issue":[]}"#;
+    for (kind, body, believed) in [
+        ("application/json; charset=utf-8", outcome, true),
+        ("Application/FHIR+json; fhirVersion=4.0", outcome, true),
+        ("application/fhir+json", &large, true),
+        ("application/fhir+xml", "<OperationOutcome/>", true),
+        ("application/json", &large, false),
+        ("application/json", r#"{"resourceType":"Patient"}"#, false),
+        (
+            "application/json",
+            r#"{"resourceType":"OperationOutcome""#,
+            false,
+        ),
+        ("application/json", r#"["OperationOutcome"]"#, false),
+        ("text/plain", outcome, false),
+        ("application/fhir+ndjson", outcome, false),
+    ] {
+        for dialect in [Fhir::bulk(), Fhir::bundle()] {
+            let operations = operations(dialect);
+            let failure = response(404, kind, body.to_owned());
+            let accepted = submit(&operations, kick_off(), failure).await;
+            let ended = poll(&operations, &accepted).await;
+            let made = json!({"resourceType": "OperationOutcome", "issue": [
+                {"severity": "error", "code": "not-found", "diagnostics": "Not Found"}]});
+            if dialect.reads_prefer() {
+                let told = &json_of(&ended)["entry"][0]["response"]["outcome"];
+                // What is no JSON can't stand there.
+                let believed = believed && !kind.ends_with("xml");
+                assert_eq!(*told == made, !believed, "{kind}: {body:.60}");
+                assert_eq!(told["resourceType"], "OperationOutcome");
+            } else {
+                let told = (ended.status().as_u16(), ended.body() == body);
+                assert_eq!(told, (404, believed), "{kind}: {body:.60}");
+                if !believed {
+                    assert_eq!(json_of(&ended), made, "{kind}: {body:.60}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_resource_is_embedded_as_it_is() {
+    let operations = operations(Fhir::bundle());
+    let body = format!(
+        r#"{{"resourceType":"Bundle","x":"{}"}}"#,
+        "y".repeat(1_000_000)
+    );
+    let resource = response(200, "application/fhir+json", body.clone());
+    let accepted = submit(&operations, kick_off(), resource).await;
+    let bundle = json_of(&poll(&operations, &accepted).await);
+    assert_eq!(bundle["entry"][0]["resource"].to_string(), body);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_encoded_can_only_be_had_elsewhere() {
+    let operations = operations(Fhir::bundle());
+    let mut resource = response(200, "application/fhir+json", "{}");
+    let encoding = HeaderValue::from_static("x-any");
+    resource
+        .headers_mut()
+        .insert(header::CONTENT_ENCODING, encoding);
+    let accepted = submit(&operations, kick_off(), resource).await;
+    let bundle = json_of(&poll(&operations, &accepted).await);
+    assert_eq!(bundle["entry"][0]["resource"], Value::Null);
+    let link = bundle["entry"][0]["link"][0]["url"].as_str().unwrap();
+    let result = ask(&operations, request(Method::GET, link, &[])).await;
+    assert_eq!(result.body(), "{}");
+    assert_eq!(result.headers()[header::CONTENT_ENCODING], "x-any");
+}
+
+/// There is room for one, and for another once that has been delivered.
+fn one_place(dialect: Fhir) -> Operations {
+    let mut limits = Limits::default();
+    limits.stored = 1;
+    let builder = Operations::builder().dialect(dialect).limits(limits);
+    builder.build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_tells_all_of_a_result_delivers_it() {
+    for (dialect, status, kind, body) in [
+        (Fhir::bulk(), 200, "application/json", "{}"),
+        (Fhir::bulk(), 400, "text/plain", "no"),
+        (Fhir::bundle(), 200, "application/fhir+json", "{}"),
+        (Fhir::bundle(), 400, "application/fhir+json", "{}"),
+        (Fhir::bundle(), 200, "text/plain", ""),
+    ] {
+        let operations = one_place(dialect);
+        let answer = || response(status, kind, body);
+        let first = submit(&operations, kick_off(), answer()).await;
+        let refused = submit(&operations, kick_off(), answer()).await;
+        assert_eq!(refused.status(), 503);
+        assert_eq!(json_of(&refused)["issue"][0]["code"], "transient");
+        poll(&operations, &first).await;
+        let room = submit(&operations, kick_off(), answer()).await;
+        assert_eq!(room.status(), 202, "{dialect:?} {status} {kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_that_links_to_the_result_does_not_deliver_it() {
+    let operations = one_place(Fhir::bundle());
+    let text = || response(200, "text/plain", "text");
+    let first = submit(&operations, kick_off(), text()).await;
+    poll(&operations, &first).await;
+    let refused = submit(&operations, kick_off(), text()).await;
+    assert_eq!(refused.status(), 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_polls_as_often_as_told_is_never_told_off_and_who_does_not_is() {
+    let operations = operations(Fhir::bulk());
+    let inner = service_fn(|_: Request<Full<Bytes>>| async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        Ok::<_, Infallible>(response(200, "application/json", "{}"))
+    });
+    let service = operations.layer().layer(inner);
+    let accepted = collected(service.oneshot(kick_off()).await.unwrap()).await;
+    for _ in 0..10 {
+        let pending = poll(&operations, &accepted).await;
+        assert_eq!(pending.status(), 202);
+        let wait = pending.headers()[header::RETRY_AFTER].to_str().unwrap();
+        tokio::time::sleep(Duration::from_secs(wait.parse().unwrap())).await;
+    }
+    let mut seen = Vec::new();
+    for _ in 0..10 {
+        seen.push(poll(&operations, &accepted).await.status().as_u16());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(
+        (seen[0], seen[1..].iter().all(|status| *status == 429)),
+        (202, true)
+    );
+    // It did the export no harm.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    for _ in 0..10 {
+        assert_eq!(poll(&operations, &accepted).await.status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_can_always_be_put_into_a_field() {
+    for (message, shown) in [
+        ("50 of 100", "50 of 100"),
+        (" a\r\nset-cookie: b\u{7f} ", "a??set-cookie: b?"),
+        ("é\u{1f600}", "??"),
+        ("", "50%"),
+        ("  ", "50%"),
+    ] {
+        let operations = operations(Fhir::bulk());
+        let inner = service_fn(move |request: Request<Full<Bytes>>| async move {
+            let operation = request.extensions().get::<OperationHandle>().unwrap();
+            operation.progress(0.5, message);
+            std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+        });
+        let service = operations.layer().layer(inner);
+        let accepted = collected(service.oneshot(kick_off()).await.unwrap()).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let pending = poll(&operations, &accepted).await;
+        assert_eq!(pending.headers()[X_PROGRESS], shown, "{message:?}");
+    }
+}
+
+#[test]
+fn browsers_may_read_what_clients_need() {
+    let names = Fhir::bulk().header_names();
+    for name in ["content-location", "retry-after", "x-progress", "expires"] {
+        assert!(names.iter().any(|known| known == name), "{name}");
+    }
+}
+
+fn fields() -> impl Strategy<Value = HeaderMap> {
+    let names = ["accept", "prefer", "idempotency-key", "if-none-match"];
+    let likely = prop::sample::select(vec![
+        "respond-async",
+        "respond-async,separate-export-status",
+        "separate-export-status=1",
+        "wait=9",
+        "*",
+        ",;=\"",
+    ]);
+    let value = prop_oneof![
+        likely.prop_map(HeaderValue::from_static),
+        prop::collection::vec(any::<u8>(), 0..24)
+            .prop_filter_map("no field value", |bytes| HeaderValue::from_bytes(&bytes)
+                .ok()),
+    ];
+    let field = (prop::sample::select(names.to_vec()), value);
+    prop::collection::vec(field, 0..5).prop_map(|fields| {
+        let fields = fields.into_iter();
+        fields
+            .map(|(name, value)| (name.parse().unwrap(), value))
+            .collect()
+    })
+}
+
+fn target() -> impl Strategy<Value = Uri> {
+    let id = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
+    prop_oneof![
+        (
+            id,
+            "(/result|/[a-z]{0,6}|:cancel|%20|)(\\?[ -~&&[^#\"<>\\\\^`{|}]]{0,16})?"
+        )
+            .prop_map(|(id, rest)| format!("/operations/{id}{rest}")),
+        "/operations[!-~&&[^#\"<>\\\\^`{|}]]{0,40}",
+        "/[!-~&&[^#\"<>\\\\^`{|}]]{0,16}",
+    ]
+    .prop_filter_map("no target", |text| text.parse().ok())
+}
+
+fn dialect() -> impl Strategy<Value = Fhir> {
+    prop::sample::select(vec![Fhir::bulk(), Fhir::bundle()])
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_time().build().unwrap();
+    runtime.block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn no_request_to_the_polling_location_is_without_an_answer_in_fhirs_form(
+        dialect in dialect(),
+        method in prop::sample::select(vec!["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PATCH", "X"]),
+        target in target(),
+        fields in fields(),
+    ) {
+        let mut request = request(method.parse().unwrap(), "/", &[]);
+        *request.uri_mut() = target;
+        request.headers_mut().extend(fields);
+        let answer = run(async { ask(&operations(dialect), request).await });
+        match (answer.status().as_u16(), method) {
+            (204, "OPTIONS") | (404 | 405, "HEAD") => prop_assert!(answer.body().is_empty()),
+            (404 | 405, _) => {
+                let outcome = json_of(&answer);
+                prop_assert_eq!(&outcome["resourceType"], "OperationOutcome");
+                prop_assert!(outcome["issue"][0]["code"].is_string());
+                prop_assert_eq!(&answer.headers()[header::CONTENT_TYPE], "application/fhir+json");
+            }
+            other => prop_assert!(false, "{other:?}"),
+        }
+        prop_assert_eq!(&answer.headers()[header::CACHE_CONTROL], "no-store");
+    }
+
+    #[test]
+    fn what_a_handler_answers_never_passes_for_a_word_of_the_monitor(
+        status in 200_u16..600,
+        kind in "[ -~]{0,24}",
+        body in prop::collection::vec(any::<u8>(), 0..64),
+        extra in fields(),
+    ) {
+        let mut answer = Response::new(Full::from(body));
+        *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind.parse().unwrap());
+        answer.headers_mut().extend(extra);
+        let (bulk, bundle) = run(async {
+            let mut seen = Vec::new();
+            for dialect in [Fhir::bulk(), Fhir::bundle()] {
+                let operations = operations(dialect);
+                let accepted = submit(&operations, kick_off(), answer.clone()).await;
+                seen.push(poll(&operations, &accepted).await);
+            }
+            let bundle = seen.pop().unwrap();
+            (seen.pop().unwrap(), bundle)
+        });
+        prop_assert!(!matches!(bulk.status().as_u16(), 202 | 429 | 503));
+        if bulk.status().is_client_error() || bulk.status().is_server_error() {
+            let kind = bulk.headers()[header::CONTENT_TYPE].to_str().unwrap();
+            prop_assert!(kind.contains("json") || kind.contains("fhir"), "{kind}");
+        }
+        prop_assert_eq!(bundle.status(), 200);
+        let bundle = json_of(&bundle);
+        let told = bundle["entry"][0]["response"]["status"].as_str().unwrap();
+        prop_assert!(told.starts_with(&status.to_string()));
+    }
+
+    #[test]
+    fn what_is_preferred_never_fails_a_kick_off(dialect in dialect(), target in target(), fields in fields()) {
+        let mut kick_off = request(Method::GET, "/", &[]);
+        *kick_off.uri_mut() = target;
+        kick_off.headers_mut().extend(fields);
+        let ok = response(200, "application/json", "{}");
+        let answer = run(async { submit(&operations(dialect), kick_off, ok).await });
+        prop_assert!(matches!(answer.status().as_u16(), 200 | 202 | 400), "{}", answer.status());
+    }
+}

@@ -1,0 +1,317 @@
+//! OData's asynchronous requests, beyond what their transcripts show: what is not deferred, how large results are
+//! enveloped, what counts as delivered, and requests that make no sense.
+#![cfg(feature = "testing")]
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use proptest::prelude::*;
+use serde_json::Value;
+use std::convert::Infallible;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_lro::{
+    Limits, OData, OperationHandle, Operations, Rfc,
+    dialect::{ASYNC_RESULT, Dialect},
+};
+
+fn operations() -> Operations {
+    Operations::builder().dialect(OData::new()).build().unwrap()
+}
+
+type Collected = Response<Bytes>;
+
+async fn collected<B>(response: Response<B>) -> Collected
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let (head, body) = response.into_parts();
+    Response::from_parts(head, body.collect().await.unwrap().to_bytes())
+}
+
+fn request(method: Method, target: &str, fields: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(method).uri(target);
+    request = request.header(header::HOST, "example.com");
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::default()).unwrap()
+}
+
+/// Has a handler answer so, in whose extensions and fields no trace of the opt-in is left.
+async fn submit(
+    operations: &Operations,
+    fields: &[(&str, &str)],
+    answer: Response<Full<Bytes>>,
+) -> Collected {
+    let inner = service_fn(move |request: Request<Full<Bytes>>| {
+        let mut answer = answer.clone();
+        let deferred = request.extensions().get::<OperationHandle>().is_some();
+        let prefer = request.headers().get("prefer").cloned();
+        if let (true, Some(prefer)) = (deferred, prefer) {
+            answer.headers_mut().insert("seen", prefer);
+        }
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let service = operations.layer().layer(inner);
+    let request = request(Method::POST, "/Jobs", fields);
+    let answer = collected(service.oneshot(request).await.unwrap()).await;
+    while operations.usage().running + operations.usage().accepted > 0 {
+        tokio::task::yield_now().await;
+    }
+    answer
+}
+
+async fn ask(operations: &Operations, request: Request<Full<Bytes>>) -> Collected {
+    collected(operations.status_service().oneshot(request).await.unwrap()).await
+}
+
+async fn get(operations: &Operations, accepted: &Collected, fields: &[(&str, &str)]) -> Collected {
+    let monitor = accepted.headers()[header::LOCATION].to_str().unwrap();
+    ask(operations, request(Method::GET, monitor, fields)).await
+}
+
+const ASK: (&str, &str) = ("prefer", "respond-async");
+const ENVELOPE: (&str, &str) = ("accept", "application/http");
+
+fn json(body: &'static str) -> Response<Full<Bytes>> {
+    let response = Response::builder().header(header::CONTENT_TYPE, "application/json");
+    response.body(Full::from(body)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_ask_is_never_answered_202() {
+    let operations = operations();
+    for fields in [
+        &[][..],
+        &[("prefer", "wait=0")],
+        &[("prefer", "respond-async=no")],
+        &[("prefer", "return=minimal"), ("odata-maxversion", "4.0")],
+    ] {
+        let answer = submit(&operations, fields, json("{}")).await;
+        assert_eq!(answer.status(), 200, "{fields:?}");
+        assert_eq!(answer.headers()[header::VARY], "prefer", "{fields:?}");
+    }
+    assert_eq!(operations.usage().stored, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_preferences_reach_the_handler() {
+    let operations = operations();
+    let prefer = (
+        "prefer",
+        "return=minimal, Respond-Async, wait=0, callback; url=\"x\"",
+    );
+    let accepted = submit(&operations, &[prefer], json("{}")).await;
+    assert_eq!(accepted.status(), 202);
+    let result = get(&operations, &accepted, &[]).await;
+    assert_eq!(
+        result.headers()["seen"],
+        "return=minimal, callback; url=\"x\""
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_envelope_is_a_message_of_just_the_length_it_tells() {
+    let operations = operations();
+    // More than one piece, and bytes that are no text.
+    let body: Vec<u8> = (0..1_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let mut answer = Response::new(Full::from(body.clone()));
+    let headers = answer.headers_mut();
+    headers.append("x-many", HeaderValue::from_static("a"));
+    headers.append("x-many", HeaderValue::from_bytes(b"\xe9").unwrap());
+    headers.append("x-empty", HeaderValue::from_static(""));
+    let accepted = submit(&operations, &[ASK], answer).await;
+    let enveloped = get(&operations, &accepted, &[ENVELOPE]).await;
+    let message = enveloped.body();
+    let end = message.windows(4).position(|four| four == b"\r\n\r\n");
+    let (head, inner) = message.split_at(end.unwrap() + 4);
+    assert_eq!(inner, body);
+    let wanted: &[u8] = b"HTTP/1.1 200 OK\r\nx-many: a\r\nx-many: \xe9\r\nx-empty: \r\ncontent-length: 1000000\r\n\r\n";
+    assert_eq!(head, wanted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_304_keeps_no_length_of_what_it_has_not() {
+    let operations = operations();
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    let length = HeaderValue::from_static("7");
+    answer.headers_mut().insert(header::CONTENT_LENGTH, length);
+    let accepted = submit(&operations, &[ASK], answer).await;
+    let result = get(&operations, &accepted, &[]).await;
+    assert_eq!((result.status().as_u16(), result.body().len()), (200, 0));
+    assert_eq!(result.headers()[ASYNC_RESULT], "304");
+    assert!(!result.headers().contains_key(header::CONTENT_LENGTH));
+}
+
+#[tokio::test(start_paused = true)]
+async fn either_form_delivers_the_result() {
+    for form in [&[][..], &[ENVELOPE]] {
+        let mut limits = Limits::default();
+        limits.stored = 1;
+        let builder = Operations::builder().dialect(OData::new()).limits(limits);
+        let operations = builder.build().unwrap();
+        let first = submit(&operations, &[ASK], json("[1]")).await;
+        // There is no room for another before, and there is after.
+        assert_eq!(submit(&operations, &[ASK], json("[2]")).await.status(), 503);
+        get(&operations, &first, form).await;
+        assert_eq!(submit(&operations, &[ASK], json("[2]")).await.status(), 202);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_dialect_cancels_is_told_as_a_5xx() {
+    let operations = operations();
+    let plain = operations.also("/plain", Rfc::new()).unwrap();
+    let inner = service_fn(|_: Request<Full<Bytes>>| async {
+        std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+    });
+    let layer = operations.layer().layer(inner);
+    let accepted = layer.oneshot(request(Method::POST, "/Jobs", &[ASK])).await;
+    let accepted = collected(accepted.unwrap()).await;
+    let monitor = accepted.headers()[header::LOCATION].to_str().unwrap();
+    let id = monitor.rsplit('/').next().unwrap();
+    let cancel = request(Method::DELETE, &format!("/plain/{id}"), &[]);
+    assert_eq!(ask(&plain, cancel).await.status(), 200);
+    let result = get(&operations, &accepted, &[]).await;
+    assert_eq!(result.headers()[ASYNC_RESULT], "500");
+}
+
+#[test]
+fn browsers_may_read_what_clients_need() {
+    let names = OData::new().header_names();
+    for name in [
+        "location",
+        "retry-after",
+        "asyncresult",
+        "preference-applied",
+    ] {
+        assert!(names.iter().any(|known| known == name), "{name}");
+    }
+}
+
+/// Fields of requests, likely ones and others.
+fn field_value() -> impl Strategy<Value = HeaderValue> {
+    let likely = prop::sample::select(vec![
+        "application/http",
+        "application/http;q=0",
+        "application/http;q=0.0, */*",
+        "respond-async",
+        "respond-async, wait=1",
+        "4.0",
+        "4.01",
+        ",;=\"",
+        "application/http;q",
+    ]);
+    prop_oneof![
+        likely.prop_map(HeaderValue::from_static),
+        prop::collection::vec(any::<u8>(), 0..24)
+            .prop_filter_map("no field value", |bytes| HeaderValue::from_bytes(&bytes)
+                .ok()),
+    ]
+}
+
+fn fields() -> impl Strategy<Value = HeaderMap> {
+    let names = ["accept", "prefer", "odata-maxversion", "idempotency-key"];
+    let field = (prop::sample::select(names.to_vec()), field_value());
+    prop::collection::vec(field, 0..5).prop_map(|fields| {
+        let fields = fields.into_iter();
+        fields
+            .map(|(name, value)| (name.parse().unwrap(), value))
+            .collect()
+    })
+}
+
+fn target() -> impl Strategy<Value = Uri> {
+    let id = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
+    prop_oneof![
+        (
+            id,
+            "(/[a-z]{0,6}|:cancel|%20|)(\\?[ -~&&[^#\"<>\\\\^`{|}]]{0,16})?"
+        )
+            .prop_map(|(id, rest)| format!("/operations/{id}{rest}")),
+        "/operations[!-~&&[^#\"<>\\\\^`{|}]]{0,40}",
+        "/[!-~&&[^#\"<>\\\\^`{|}]]{0,16}",
+    ]
+    .prop_filter_map("no target", |text| text.parse().ok())
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_time().build().unwrap();
+    runtime.block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn no_request_to_the_monitor_is_without_an_answer_in_odatas_form(
+        method in prop::sample::select(vec!["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PATCH", "X"]),
+        target in target(),
+        fields in fields(),
+    ) {
+        let mut request = request(method.parse().unwrap(), "/", &[]);
+        *request.uri_mut() = target;
+        request.headers_mut().extend(fields);
+        let answer = run(async { ask(&operations(), request).await });
+        // Nothing is stored, so what is not about methods is unknown.
+        match (answer.status().as_u16(), method) {
+            (204, "OPTIONS") | (404 | 405, "HEAD") => prop_assert!(answer.body().is_empty()),
+            (404 | 405, _) => {
+                let error: Value = serde_json::from_slice(answer.body()).unwrap();
+                prop_assert!(error["error"]["code"].is_string() && error["error"]["message"].is_string());
+                prop_assert!(matches!(answer.headers()["odata-version"].to_str(), Ok("4.0" | "4.01")));
+            }
+            other => prop_assert!(false, "{other:?}"),
+        }
+        prop_assert_eq!(&answer.headers()[header::CACHE_CONTROL], "no-store");
+    }
+
+    #[test]
+    fn a_result_comes_in_one_of_two_forms_whatever_is_accepted(fields in fields()) {
+        let answer = run(async {
+            let operations = operations();
+            let accepted = submit(&operations, &[ASK], json("{}")).await;
+            let monitor = accepted.headers()[header::LOCATION].to_str().unwrap();
+            let mut request = request(Method::GET, monitor, &[]);
+            request.headers_mut().extend(fields);
+            ask(&operations, request).await
+        });
+        prop_assert_eq!(answer.status(), 200);
+        match answer.headers().get(ASYNC_RESULT) {
+            Some(status) => {
+                prop_assert_eq!(status, "200");
+                prop_assert_eq!(&answer.body()[..], b"{}");
+            }
+            None => {
+                prop_assert_eq!(&answer.headers()[header::CONTENT_TYPE], "application/http");
+                prop_assert!(answer.body().starts_with(b"HTTP/1.1 200 OK\r\n"));
+                let is_whole = answer.body().ends_with(b"\r\n\r\n{}");
+                prop_assert!(is_whole);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_preferred_never_fails_a_request(fields in fields()) {
+        let asks = {
+            let mut asking = HeaderMap::new();
+            asking.extend(fields.clone());
+            asking
+        };
+        let answer = run(async {
+            let operations = operations();
+            let inner = service_fn(|_: Request<Full<Bytes>>| async { Ok::<_, Infallible>(json("{}")) });
+            let mut request = request(Method::POST, "/Jobs", &[]);
+            request.headers_mut().extend(asks);
+            collected(operations.layer().layer(inner).oneshot(request).await.unwrap()).await
+        });
+        // Deferred, passed or in time; or the key is none, which is told where keys count.
+        prop_assert!(matches!(answer.status().as_u16(), 200 | 202 | 400), "{}", answer.status());
+        if answer.status() == 202 {
+            prop_assert!(tower_lro::header::Prefer::parse(&fields).respond_async);
+        }
+    }
+}
