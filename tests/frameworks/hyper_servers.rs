@@ -39,7 +39,9 @@ where
         + Send
         + 'static,
     S::Future: Send,
-    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static,
 {
     let (listener, address) = listen().await;
     let service = TowerToHyperService::new(service);
