@@ -9,6 +9,7 @@ mod clock;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod future;
+mod hints;
 mod memory;
 
 pub use self::{
