@@ -35,6 +35,11 @@ impl Hints {
         }
     }
 
+    #[cfg(feature = "sqlite")]
+    pub(in crate::store) fn has_subscribers(&self) -> bool {
+        self.0.subscribers.load(Ordering::Relaxed) != 0
+    }
+
     pub(in crate::store) fn subscribe(&self) -> Subscription {
         let receiver = self.0.sender.get_or_init(|| Sender::new(QUEUE)).subscribe();
         self.0.subscribers.fetch_add(1, Ordering::Relaxed);

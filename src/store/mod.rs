@@ -11,7 +11,13 @@ pub mod conformance;
 mod future;
 mod hints;
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
+#[cfg(all(feature = "sqlite", any(test, feature = "testing")))]
+pub use self::sqlite::SqliteWork;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{SqliteError, SqliteErrorKind, SqliteOptions, SqliteStore};
 pub use self::{
     clock::Clock,
     future::StoreFuture,
