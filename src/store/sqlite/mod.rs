@@ -107,6 +107,8 @@ struct Shared {
     inline_limit: usize,
     tombstones: u64,
     tombstone_for: Duration,
+    /// What the file may have that are not free.
+    pages: u64,
 }
 
 #[derive(Debug, Default)]
@@ -150,7 +152,7 @@ impl SqliteStore {
 
     fn open_with(path: &Path, options: SqliteOptions) -> Result<Self, SqliteError> {
         let failed = |error| SqliteError::caused_by(error, path);
-        let sql = schema::open(path, options.file_bytes, options.clock.wall())?;
+        let sql = schema::open(path, options.clock.wall())?;
         let (totals, (tick, wall)) = writer::read_meta(&sql).map_err(failed)?;
         let shared = Arc::new(Shared {
             room: Room::new(&options, totals),
@@ -161,6 +163,7 @@ impl SqliteStore {
             inline_limit: options.inline_limit,
             tombstones: options.tombstones,
             tombstone_for: options.tombstone_for,
+            pages: options.file_bytes / u64::from(schema::PAGE),
         });
         let readers = Readers::start(path, options.readers, options.waiting, &shared)?;
         let (sender, jobs) = sync_channel(options.waiting.get());

@@ -97,8 +97,9 @@ impl SqliteOptions {
         self
     }
 
-    /// Bytes of the file itself, its write-ahead log not counted, in whole pages of 4 KiB. Above it the store is
-    /// [full](crate::store::StoreErrorKind::Full), as on a full disk. Default: as many as the disk has.
+    /// Bytes of the file itself, its write-ahead log and what is free in it not counted. Above it new operations, and
+    /// chunks of long bodies, are refused as on a [full](crate::store::StoreErrorKind::Full) disk; what has been accepted
+    /// can still end, and be forgotten. Default: as many as the disk has.
     pub const fn file_bytes(mut self, at_most: u64) -> Self {
         self.file_bytes = at_most;
         self

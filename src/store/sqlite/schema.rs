@@ -14,7 +14,7 @@ const APPLICATION: u32 = 0x746c_726f;
 /// From nothing to version 1, from there to 2, and so on. What is here never changes: files out there have it.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql")];
 
-const PAGE: u32 = 4096;
+pub(super) const PAGE: u32 = 4096;
 
 /// How long a lock of another process is waited for. It is held for as long as a transaction takes, or its sync.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,11 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOG: u32 = 64 << 20;
 
 /// Opens or makes the file, for writing. A new one's clock begins with `wall`.
-pub(super) fn open(
-    path: &Path,
-    file_bytes: u64,
-    wall: Timestamp,
-) -> Result<Connection, SqliteError> {
+pub(super) fn open(path: &Path, wall: Timestamp) -> Result<Connection, SqliteError> {
     if path.is_dir() {
         return Err(SqliteError::new(SqliteErrorKind::IsDirectory, path));
     }
@@ -42,10 +38,6 @@ pub(super) fn open(
     if sql.is_readonly("main").map_err(failed)? {
         return Err(SqliteError::new(SqliteErrorKind::ReadOnly, path));
     }
-    let pages = u32::try_from(file_bytes / u64::from(PAGE)).unwrap_or(u32::MAX);
-    let pages = pages.clamp(1, u32::MAX - 1);
-    sql.pragma_update(None, "max_page_count", pages)
-        .map_err(failed)?;
     migrate(&mut sql, path, wall)?;
     Ok(sql)
 }

@@ -102,7 +102,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("operations.db");
         let wall = crate::record::Timestamp::from_micros(1);
-        let sql = schema::open(&path, u64::MAX, wall).unwrap();
+        let sql = schema::open(&path, wall).unwrap();
         let mut planned = 0;
         for (name, statement) in ALL {
             let mut explain = sql

@@ -3,15 +3,15 @@
 use super::{
     error::Fault,
     sql,
-    time::{Tick, until},
-    tx::{Going, Kept, Other, Tx},
+    time::{Tick, micros, until},
+    tx::{Going, Other, Tx},
 };
 use crate::{
     record::{Ending, Record, Stop},
     store::{StoreErrorKind, Swept},
 };
 use rusqlite::params;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// Pages that go back to the file system in one sweep.
 const PAGES: u32 = 256;
@@ -36,11 +36,8 @@ impl Tx<'_> {
         }
         let first = |statement| self.read(statement, [], |row| row.get::<_, Tick>(0));
         let dues = [first(sql::FIRST_DUE)?, first(sql::FIRST_DUE_BLOB)?];
-        swept.next = dues
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|due| until(self.now, due));
+        let dues = dues.into_iter().flatten().map(|due| until(self.now, due));
+        swept.next = dues.chain(self.next_lapse()).min();
         Ok(swept)
     }
 
@@ -120,10 +117,11 @@ impl Tx<'_> {
                 Some(other) if other.beat == beat => other,
                 _ => Other {
                     beat,
-                    seen: self.now,
+                    lease,
+                    seen: self.elapsed,
                 },
             };
-            if self.now - other.seen > lease {
+            if self.elapsed - other.seen > lease {
                 dead.push(id);
             }
             others.insert(id, other);
@@ -134,7 +132,7 @@ impl Tx<'_> {
 
     /// Claims of this process that have not been renewed since a sweep saw them a lease ago.
     fn abandoned(&mut self) -> Vec<(i64, i64)> {
-        let (now, lease) = (self.now, super::time::micros(self.shared.lease));
+        let (now, lease) = (self.elapsed, micros(self.shared.lease));
         let mut abandoned = Vec::new();
         for (token, watched) in &mut self.mind.held {
             let seen = *watched.seen.get_or_insert(now);
@@ -146,6 +144,23 @@ impl Tx<'_> {
         abandoned
     }
 
+    /// How long until the next claim lapses, if nobody renews any.
+    fn next_lapse(&self) -> Option<Duration> {
+        let lease = micros(self.shared.lease);
+        let held = self.mind.held.iter();
+        let held = held.filter(|(token, _)| !self.done.void.contains(token));
+        let own =
+            held.map(|(_, watched)| watched.seen.unwrap_or(self.elapsed).saturating_add(lease));
+        let others = self
+            .mind
+            .others
+            .values()
+            .map(|other| other.seen.saturating_add(other.lease));
+        // It has lapsed when the lease is over.
+        let next = own.chain(others).min()?;
+        Some(until(self.elapsed, next.saturating_add(1)))
+    }
+
     /// What ended by it.
     fn lapse_one(&mut self, place: i64, token: i64) -> Result<Option<Arc<Record>>, Fault> {
         self.done.void.push(token);
@@ -155,23 +170,18 @@ impl Tx<'_> {
         if row.token != Some(token) {
             return Ok(None);
         }
-        let Kept { row, mut record } = Kept { row, record };
-        let before = record.clone();
-        let lost = || Ending::without_response(Stop::Lost, self.wall);
-        if self.has_request(place)? && record.lapse(self.wall) && !record.phase().is_ended() {
-            self.enqueue(&row, &record)?;
+        let mut lapsed = record.clone();
+        // Ended here, it is as lost as without a request: the ending is still to be written down.
+        if self.has_request(place)? && lapsed.lapse(self.wall) && self.enqueue(&row, &lapsed)? {
             return Ok(None);
         }
-        self.stop(&row, before, lost()).map(Some)
+        let lost = Ending::without_response(Stop::Lost, self.wall);
+        self.stop(&row, record, lost).map(Some)
     }
 
     /// Gives pages back to the file system, when there are many that nothing needs.
     fn shrink(&mut self) -> Result<(), Fault> {
-        let count = |statement| self.read(statement, [], |row| row.get::<_, u32>(0));
-        let (free, all) = (
-            count(sql::FREE_PAGES)?.unwrap_or(0),
-            count(sql::PAGES)?.unwrap_or(0),
-        );
+        let (all, free) = self.pages()?;
         if free > PAGES && free > all / 4 {
             // Each page is one step.
             self.read_all(&format!("PRAGMA incremental_vacuum({PAGES})"), [], |_| {

@@ -37,6 +37,11 @@ impl Time {
         self.base.load(Relaxed) + micros(self.clock.elapsed())
     }
 
+    /// By this process's monotonic clock alone: for leases.
+    pub(super) fn elapsed(&self) -> Tick {
+        micros(self.clock.elapsed())
+    }
+
     pub(super) fn wall(&self) -> Timestamp {
         self.clock.wall()
     }

@@ -36,13 +36,15 @@ pub(super) struct Mind {
 
 pub(super) struct Watched {
     pub(super) place: i64,
-    /// When a sweep first saw it after it was last renewed.
+    /// When a sweep first saw it after it was last renewed, by the process's own clock.
     pub(super) seen: Option<Tick>,
 }
 
 pub(super) struct Other {
     pub(super) beat: i64,
-    /// When that heartbeat was first seen.
+    /// Its own, in microseconds.
+    pub(super) lease: Tick,
+    /// When that heartbeat was first seen, by this process's clock.
     pub(super) seen: Tick,
 }
 
@@ -83,8 +85,12 @@ pub(super) struct Tx<'w> {
     pub(super) shared: &'w Shared,
     pub(super) mind: &'w mut Mind,
     pub(super) now: Tick,
+    /// By the process's own clock. Nothing but leases goes by it.
+    pub(super) elapsed: Tick,
     pub(super) wall: Timestamp,
     pub(super) done: Done,
+    has_beaten: bool,
+    may_grow: Option<bool>,
 }
 
 impl<'w> Tx<'w> {
@@ -93,12 +99,15 @@ impl<'w> Tx<'w> {
             sql,
             shared,
             now: shared.time.now(),
+            elapsed: shared.time.elapsed(),
             wall: shared.time.wall(),
             done: Done {
                 node: mind.node,
                 ..Done::default()
             },
             mind,
+            has_beaten: false,
+            may_grow: None,
         }
     }
 
@@ -235,15 +244,29 @@ impl<'w> Tx<'w> {
         self.resolve(found)
     }
 
-    /// This process, which is about to hold a claim.
+    /// This process, which is about to hold a claim. It shows that it lives: it may have been idle, and so have been
+    /// taken for dead but for the claims.
     pub(super) fn node(&mut self) -> Result<i64, Fault> {
-        if let Some(node) = self.done.node {
+        if let Some(node) = self.done.node
+            && (self.has_beaten || self.beat(node)?)
+        {
             return Ok(node);
         }
         let node = self.draw();
         self.write(sql::INSERT_NODE, params![node, micros(self.shared.lease)])?;
         self.done.node = Some(node);
+        self.has_beaten = true;
         Ok(node)
+    }
+
+    /// `false` when this process was taken for dead.
+    pub(super) fn beat(&mut self, node: i64) -> Result<bool, Fault> {
+        let is_known = self.write(sql::BEAT, [node])? > 0;
+        if !is_known {
+            self.done.node = None;
+        }
+        self.has_beaten = is_known;
+        Ok(is_known)
     }
 
     pub(super) fn hold(&mut self, token: i64, place: i64) {
@@ -283,9 +306,10 @@ impl<'w> Tx<'w> {
         Ok(())
     }
 
-    /// Has an operation wait in its queue, for whoever claims it. `false` if it is for nobody else to run.
+    /// Has a pending operation wait in its queue, for whoever claims it. `false` if it is for nobody else to run.
     pub(super) fn enqueue(&mut self, row: &Row, record: &Record) -> Result<bool, Fault> {
-        let Some(rerun) = &record.submission.rerun else {
+        let rerun = record.submission.rerun.as_ref();
+        let Some(rerun) = rerun.filter(|_| !record.phase().is_ended()) else {
             return Ok(false);
         };
         let standing = Standing::Waits {
@@ -432,6 +456,33 @@ impl<'w> Tx<'w> {
         Ok(())
     }
 
+    /// Refuses what would grow a file that has as many pages as it may. Looked at once in each group.
+    pub(super) fn may_grow(&mut self) -> Result<(), Fault> {
+        if self.may_grow.is_none() {
+            self.may_grow = Some(
+                self.shared.pages >= u64::from(u32::MAX) || self.used_pages()? < self.shared.pages,
+            );
+        }
+        match self.may_grow {
+            Some(false) => Err(StoreErrorKind::Full.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn used_pages(&self) -> Result<u64, Fault> {
+        let (all, free) = self.pages()?;
+        Ok(all.saturating_sub(free).into())
+    }
+
+    /// All pages of the file, and those that are free.
+    pub(super) fn pages(&self) -> Result<(u32, u32), Fault> {
+        let count = |statement| self.read(statement, [], |row| row.get::<_, u32>(0));
+        Ok((
+            count(sql::PAGES)?.unwrap_or(0),
+            count(sql::FREE_PAGES)?.unwrap_or(0),
+        ))
+    }
+
     /// Lets go of one thing.
     pub(super) fn make_room(&mut self, need: Need) -> Result<(), Fault> {
         if let Some(row) = self.slot(sql::NEXT_EXPIRED, [self.now])? {
@@ -473,6 +524,7 @@ impl<'w> Tx<'w> {
     }
 
     pub(super) fn append(&mut self, blob: BlobId, index: u32, chunk: &[u8]) -> Result<(), Fault> {
+        self.may_grow()?;
         self.reserve(Need::Bytes(chunk.len() as u64))?;
         let due = after(self.now, BLOB_GRACE);
         let touched = self.write_returning(

@@ -61,6 +61,9 @@ impl Tx<'_> {
         {
             return Ok(created);
         }
+        if let Err(fault) = self.may_grow() {
+            return self.stands_in_the_way(new)?.ok_or(fault);
+        }
         self.reserve(Need::Operation)?;
         let bytes = new
             .request
@@ -317,10 +320,8 @@ impl Tx<'_> {
     }
 
     pub(super) fn renew(&mut self, held: &[Held]) -> Result<Vec<OperationId>, Fault> {
-        if let Some(node) = self.done.node
-            && self.write(sql::BEAT, [node])? == 0
-        {
-            self.done.node = None;
+        if let Some(node) = self.done.node {
+            self.beat(node)?;
         }
         let mut void = Vec::new();
         for Held {
