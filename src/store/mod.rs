@@ -9,8 +9,15 @@ mod clock;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod future;
+mod hints;
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
+#[cfg(all(feature = "sqlite", any(test, feature = "testing")))]
+pub use self::sqlite::SqliteWork;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{SqliteError, SqliteErrorKind, SqliteOptions, SqliteStore};
 pub use self::{
     clock::Clock,
     future::StoreFuture,
@@ -159,13 +166,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn forget(&self, id: OperationId, which: Forget) -> StoreFuture<'_, Settled>;
 
     /// Hears that the result, or the problem of an end without one, has been delivered to a client whole. A hint, for
-    /// stores that make room by it; it means nothing before the end.
+    /// stores that make room by it; it means nothing before the end. It counts at the latest with the next verb that
+    /// writes.
     fn mark_read(&self, id: OperationId) {
         let _ = id;
     }
 
     /// Sets `bytes` aside for a response that is coming in. A hint: stores that bound what they hold refuse with
-    /// `false` when there is no room, and count it until [`give_back`](Self::give_back).
+    /// `false` when there is no room, and count it until [`give_back`](Self::give_back). What has to go for it is gone at
+    /// the latest with the next verb that writes.
     fn set_aside(&self, bytes: u64) -> bool {
         let _ = bytes;
         true

@@ -172,7 +172,7 @@ pub async fn what_is_not_here_cannot_end(make: Make) {
                 .await,
         );
         unknown(subject.store.forget(claim.id(), Forget::Ended).await);
-        subject.store.mark_read(claim.id());
+        subject.mark_read(claim.id()).await;
     }
     assert_eq!(subject.store.usage().bytes, 0);
 }
@@ -353,11 +353,11 @@ pub async fn usage_counts(make: Make) {
     let pending = subject.accept(Draft::default()).await;
     let ended = subject.ended(Draft::default(), 100).await;
     assert_eq!(usage(&subject), (2, 100, 1));
-    subject.store.mark_read(pending.id());
-    subject.store.mark_read(ended);
-    subject.store.mark_read(ended);
+    subject.mark_read(pending.id()).await;
+    subject.mark_read(ended).await;
+    subject.mark_read(ended).await;
     assert_eq!(usage(&subject), (2, 100, 0));
-    assert!(subject.store.set_aside(50));
+    assert!(subject.set_aside(50).await);
     done(
         subject
             .finish(&pending, subject.stopped(Stop::Panicked))

@@ -46,7 +46,7 @@ pub mod race;
 pub mod room;
 
 use super::{
-    Claim, Claimed, Clock, Created, Held, Intent, Lookup, Settled, Store, StoreError,
+    Claim, Claimed, Clock, Created, Forget, Held, Intent, Lookup, Settled, Store, StoreError,
     StoreErrorKind, Swept,
 };
 use crate::record::{
@@ -327,6 +327,23 @@ impl Subject {
         let claim = self.accept(draft).await;
         done(self.finish(&claim, self.success(len)).await);
         claim.id()
+    }
+
+    /// Hints may wait for the next verb that writes: one that finds nothing to do.
+    async fn settle(&self) {
+        let nothing = self.store.forget(OperationId::random(), Forget::Ended);
+        unknown(nothing.await);
+    }
+
+    async fn mark_read(&self, id: OperationId) {
+        self.store.mark_read(id);
+        self.settle().await;
+    }
+
+    async fn set_aside(&self, bytes: u64) -> bool {
+        let is_set_aside = self.store.set_aside(bytes);
+        self.settle().await;
+        is_set_aside
     }
 
     async fn find(&self, id: OperationId) -> Lookup {

@@ -583,7 +583,7 @@ impl Run {
                 "forget"
             }
             15 => {
-                store.mark_read(id);
+                subject.mark_read(id).await;
                 model.mark_read(id);
                 "mark read"
             }
@@ -594,7 +594,7 @@ impl Run {
                 } else {
                     let bytes = u64::from(choices.below(40));
                     let should = model.has_room(bytes);
-                    assert_eq!(store.set_aside(bytes), should, "set aside");
+                    assert_eq!(subject.set_aside(bytes).await, should, "set aside");
                     model.set_aside = if should { bytes } else { 0 };
                 }
                 "set aside"

@@ -28,7 +28,7 @@ pub async fn what_is_pending_is_never_let_go(make: Make) {
     let subject = of_operations(make, 2);
     let one = subject.accept(Draft::default()).await;
     let two = subject.accept(Draft::default()).await;
-    subject.store.mark_read(one.id());
+    subject.mark_read(one.id()).await;
     full(subject.create(Draft::default()).await);
     assert_eq!(subject.store.usage().operations, 2);
     for claim in [one, two] {
@@ -42,7 +42,7 @@ pub async fn an_unread_result_is_never_let_go(make: Make) {
     let id = subject.ended(Draft::default(), 1).await;
     full(subject.create(Draft::default()).await);
     assert_eq!(subject.phase(id).await, Some(SUCCEEDED));
-    subject.store.mark_read(id);
+    subject.mark_read(id).await;
     subject.accept(Draft::default()).await;
     assert!(subject.is_gone(id).await);
     assert_eq!(subject.store.usage().operations, 1);
@@ -61,7 +61,7 @@ pub async fn the_first_to_end_is_let_go_first(make: Make) {
         done(subject.finish(&claims[index], subject.success(1)).await);
     }
     for index in [3, 1, 0, 2] {
-        subject.store.mark_read(claims[index].id());
+        subject.mark_read(claims[index].id()).await;
     }
     for (gone, index) in order.into_iter().enumerate() {
         for later in &order[gone..] {
@@ -79,8 +79,8 @@ pub async fn the_first_to_end_goes_though_it_expires_last(make: Make) {
     let first = subject.ended(Draft::keep_for(100 * KEEP_FOR), 1).await;
     subject.clock.advance(MOMENT);
     let second = subject.ended(Draft::default(), 1).await;
-    subject.store.mark_read(second);
-    subject.store.mark_read(first);
+    subject.mark_read(second).await;
+    subject.mark_read(first).await;
     subject.accept(Draft::default()).await;
     assert!(subject.is_gone(first).await);
     assert_eq!(subject.phase(second).await, Some(SUCCEEDED));
@@ -96,7 +96,7 @@ pub async fn a_failure_that_was_shown_is_let_go(make: Make) {
             .await,
     );
     full(subject.create(Draft::default()).await);
-    subject.store.mark_read(claim.id());
+    subject.mark_read(claim.id()).await;
     subject.accept(Draft::default()).await;
     assert!(subject.is_gone(claim.id()).await);
 }
@@ -105,7 +105,7 @@ pub async fn a_failure_that_was_shown_is_let_go(make: Make) {
 pub async fn what_is_let_go_leaves_a_tombstone(make: Make) {
     let subject = of_operations(make, 1);
     let id = subject.ended(Draft::key("k"), 1).await;
-    subject.store.mark_read(id);
+    subject.mark_read(id).await;
     subject.accept(Draft::default()).await;
     let gone = subject.store.find_key(&UniqueKey::shared("k")).await;
     assert!(matches!(gone, Ok(Lookup::Gone { .. })));
@@ -116,7 +116,7 @@ pub async fn what_is_let_go_leaves_a_tombstone(make: Make) {
 pub async fn room_is_not_made_of_what_is_gone(make: Make) {
     let subject = of_operations(make, 2);
     let id = subject.ended(Draft::default(), 1).await;
-    subject.store.mark_read(id);
+    subject.mark_read(id).await;
     done(subject.store.forget(id, Forget::Ended).await);
     subject.accept(Draft::default()).await;
     let kept = subject.ended(Draft::default(), 1).await;
@@ -128,12 +128,12 @@ pub async fn room_is_not_made_of_what_is_gone(make: Make) {
 pub async fn what_is_gone_is_not_counted_on(make: Make) {
     let subject = of_bytes(make, 100);
     let forgotten = subject.ended(Draft::default(), 30).await;
-    subject.store.mark_read(forgotten);
+    subject.mark_read(forgotten).await;
     done(subject.store.forget(forgotten, Forget::Ended).await);
     subject.ended(Draft::default(), 60).await;
     let read = subject.ended(Draft::default(), 30).await;
-    subject.store.mark_read(read);
-    assert!(!subject.store.set_aside(50));
+    subject.mark_read(read).await;
+    assert!(!subject.set_aside(50).await);
     assert_eq!(subject.phase(read).await, Some(SUCCEEDED));
 }
 
@@ -154,7 +154,7 @@ pub async fn a_repeat_needs_no_room(make: Make) {
     let record = subject.draw(Draft::key("k"));
     let claim = Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await);
     let read = subject.ended(Draft::default(), 1).await;
-    subject.store.mark_read(read);
+    subject.mark_read(read).await;
     assert_eq!(
         Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await),
         claim
@@ -179,7 +179,7 @@ pub async fn a_response_without_room_changes_nothing(make: Make) {
     full(subject.complete(claim.id(), subject.success(41)).await);
     assert_eq!(subject.phase(claim.id()).await, Some(Phase::Accepted));
     assert_eq!(subject.store.usage().bytes, 60);
-    subject.store.mark_read(unread);
+    subject.mark_read(unread).await;
     done(subject.finish(&claim, subject.success(41)).await);
     assert!(subject.is_gone(unread).await);
     assert_eq!(subject.store.usage().bytes, 41);
@@ -204,11 +204,11 @@ pub async fn nothing_is_let_go_in_vain(make: Make) {
     let subject = of_bytes(make, 100);
     let unread = subject.ended(Draft::default(), 30).await;
     let read = subject.ended(Draft::default(), 30).await;
-    subject.store.mark_read(read);
+    subject.mark_read(read).await;
     let claim = subject.accept(Draft::default()).await;
     full(subject.finish(&claim, subject.success(71)).await);
     full(subject.finish(&claim, subject.success(1_000)).await);
-    assert!(!subject.store.set_aside(71));
+    assert!(!subject.set_aside(71).await);
     for id in [unread, read] {
         assert_eq!(subject.phase(id).await, Some(SUCCEEDED));
     }
@@ -227,7 +227,7 @@ pub async fn as_many_are_let_go_as_are_needed(make: Make) {
     let claim_room = subject.create(Draft::default()).await;
     full(claim_room);
     for id in &read {
-        subject.store.mark_read(*id);
+        subject.mark_read(*id).await;
     }
     // The first makes room for the operation itself, the second and third for what it needs above that.
     let claim = subject.accept(Draft::default()).await;
@@ -242,7 +242,7 @@ pub async fn a_refused_response_lets_nothing_go(make: Make) {
     let subject = of_bytes(make, 100);
     let claim = subject.accept(Draft::default()).await;
     done(subject.finish(&claim, subject.success(90)).await);
-    subject.store.mark_read(claim.id());
+    subject.mark_read(claim.id()).await;
     stands(subject.finish(&claim, subject.success(50)).await);
     assert_eq!(subject.phase(claim.id()).await, Some(SUCCEEDED));
 }
@@ -252,12 +252,12 @@ pub async fn what_is_set_aside_counts(make: Make) {
     let subject = of_bytes(make, 100);
     let claim = subject.accept(Draft::default()).await;
     let read = subject.ended(Draft::default(), 50).await;
-    subject.store.mark_read(read);
-    assert!(subject.store.set_aside(50));
+    subject.mark_read(read).await;
+    assert!(subject.set_aside(50).await);
     assert_eq!(subject.phase(read).await, Some(SUCCEEDED));
-    assert!(subject.store.set_aside(50));
+    assert!(subject.set_aside(50).await);
     assert!(subject.is_gone(read).await);
-    assert!(!subject.store.set_aside(1));
+    assert!(!subject.set_aside(1).await);
     full(subject.finish(&claim, subject.success(1)).await);
     full(subject.create(Draft::default()).await);
     subject.store.give_back(100);
@@ -306,7 +306,7 @@ pub async fn racing_creates_keep_to_the_limit(make: Make) {
         let subject = Arc::new(of_operations(make, 10));
         for _ in 0..5 {
             let id = subject.ended(Draft::default(), 1).await;
-            subject.store.mark_read(id);
+            subject.mark_read(id).await;
         }
         let created = super::race::at_once(40, {
             let subject = subject.clone();

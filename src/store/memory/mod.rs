@@ -1,5 +1,4 @@
 mod evictable;
-mod hints;
 mod index;
 mod kept;
 mod ledger;
@@ -13,7 +12,6 @@ pub use self::limits::MemoryLimits;
 
 use self::{
     evictable::Evictable,
-    hints::Hints,
     index::{Keys, Owners},
     kept::{Debris, Due, Entry, Rerun},
     ledger::{Ledger, Need},
@@ -23,7 +21,7 @@ use self::{
 };
 use super::{
     Change, Changes, Claim, Claimed, Clock, Created, Forget, Held, Intent, ListQuery, Lookup, Page,
-    Settled, Store, StoreError, StoreErrorKind, StoreFuture, StoreUsage, Swept,
+    Settled, Store, StoreError, StoreErrorKind, StoreFuture, StoreUsage, Swept, hints::Hints,
 };
 use crate::record::{Ending, OperationId, Queue, Record, Sighting, UniqueKey};
 use std::{

@@ -1,4 +1,4 @@
-use crate::store::{Change, Changes};
+use super::{Change, Changes};
 use std::{
     future::{Future, pending},
     pin::Pin,
@@ -14,7 +14,7 @@ const QUEUE: usize = 1024;
 
 /// Tells subscribers what changed. Costs one load while there are none.
 #[derive(Debug, Default)]
-pub(super) struct Hints(Arc<Hub>);
+pub(in crate::store) struct Hints(Arc<Hub>);
 
 #[derive(Debug, Default)]
 struct Hub {
@@ -25,7 +25,7 @@ struct Hub {
 
 impl Hints {
     /// Wakes tasks, so that it must not be called under a lock.
-    pub(super) fn send(&self, change: Change) {
+    pub(in crate::store) fn send(&self, change: Change) {
         // Relaxed is enough: who subscribes and then reads either comes to the record's lock after the change, and
         // reads it, or before it, and then the lock has carried the count here.
         if self.0.subscribers.load(Ordering::Relaxed) != 0
@@ -35,7 +35,12 @@ impl Hints {
         }
     }
 
-    pub(super) fn subscribe(&self) -> Subscription {
+    #[cfg(feature = "sqlite")]
+    pub(in crate::store) fn has_subscribers(&self) -> bool {
+        self.0.subscribers.load(Ordering::Relaxed) != 0
+    }
+
+    pub(in crate::store) fn subscribe(&self) -> Subscription {
         let receiver = self.0.sender.get_or_init(|| Sender::new(QUEUE)).subscribe();
         self.0.subscribers.fetch_add(1, Ordering::Relaxed);
         Subscription {
@@ -46,7 +51,7 @@ impl Hints {
 }
 
 #[derive(Debug)]
-pub(super) struct Subscription {
+pub(in crate::store) struct Subscription {
     receiver: Receiver<Change>,
     hub: Arc<Hub>,
 }

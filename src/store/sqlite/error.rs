@@ -1,0 +1,175 @@
+use crate::{
+    record::Malformed,
+    store::{StoreError, StoreErrorKind},
+};
+use rusqlite::ErrorCode;
+use std::{
+    error::Error,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// A store could not be opened.
+#[derive(Debug)]
+pub struct SqliteError {
+    kind: SqliteErrorKind,
+    path: PathBuf,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// Why a store could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SqliteErrorKind {
+    /// There is no directory where the file would be.
+    NoDirectory,
+    /// The path is a directory's.
+    IsDirectory,
+    /// The file, or its directory, can't be written to.
+    ReadOnly,
+    /// The file is no database of SQLite.
+    NotADatabase,
+    /// The database is another program's.
+    NotOurs,
+    /// A later version of this crate has written it.
+    Newer {
+        /// The version of its schema.
+        found: u32,
+        /// The latest that this version of the crate knows.
+        known: u32,
+    },
+    /// The database is damaged.
+    Corrupt,
+    /// The disk is full.
+    Full,
+    /// The file system has no shared memory, as that of a network may not have, or another program keeps the file to itself.
+    NotShared,
+    /// Anything else: the source tells.
+    Other,
+}
+
+impl SqliteError {
+    pub(super) fn new(kind: SqliteErrorKind, path: &Path) -> Self {
+        Self {
+            kind,
+            path: path.to_owned(),
+            source: None,
+        }
+    }
+
+    pub(super) fn caused_by(error: rusqlite::Error, path: &Path) -> Self {
+        use SqliteErrorKind::{Corrupt, Full, NotADatabase, NotShared, Other, ReadOnly};
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => ReadOnly,
+            Some(ErrorCode::NotADatabase) => NotADatabase,
+            Some(ErrorCode::DatabaseCorrupt) => Corrupt,
+            Some(ErrorCode::DiskFull) => Full,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => NotShared,
+            _ => Other,
+        };
+        Self {
+            source: Some(error.into()),
+            ..Self::new(kind, path)
+        }
+    }
+
+    pub(super) fn no_thread(error: std::io::Error, path: &Path) -> Self {
+        Self {
+            source: Some(error.into()),
+            ..Self::new(SqliteErrorKind::Other, path)
+        }
+    }
+
+    /// What to branch on.
+    #[must_use]
+    pub const fn kind(&self) -> SqliteErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for SqliteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.kind {
+            SqliteErrorKind::NoDirectory => write!(f, "{path}: its directory does not exist"),
+            SqliteErrorKind::IsDirectory => write!(f, "{path} is a directory, not a file"),
+            SqliteErrorKind::ReadOnly => {
+                write!(f, "{path}: the file and its directory must be writable")
+            }
+            SqliteErrorKind::NotADatabase => write!(f, "{path} is not a database of SQLite"),
+            SqliteErrorKind::NotOurs => write!(f, "{path} is the database of another program"),
+            SqliteErrorKind::Newer { found, known } => write!(
+                f,
+                "{path} has version {found} of the schema, and this program knows none above {known}"
+            ),
+            SqliteErrorKind::Corrupt => write!(f, "{path} is damaged"),
+            SqliteErrorKind::Full => write!(f, "{path}: the disk is full"),
+            SqliteErrorKind::NotShared => {
+                write!(
+                    f,
+                    "{path} is locked, or on a file system that can't share it"
+                )
+            }
+            SqliteErrorKind::Other => write!(f, "{path} can't be opened"),
+        }
+    }
+}
+
+impl Error for SqliteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+/// Why a verb was not done.
+pub(super) enum Fault {
+    /// It has written nothing.
+    Refused(StoreError),
+    /// Whatever was written in its transaction is to be taken back.
+    Failed(rusqlite::Error),
+}
+
+impl From<StoreErrorKind> for Fault {
+    fn from(kind: StoreErrorKind) -> Self {
+        Self::Refused(StoreError::new(kind))
+    }
+}
+
+impl From<Malformed> for Fault {
+    fn from(malformed: Malformed) -> Self {
+        Self::Refused(malformed.into())
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Refused(error) => error,
+            Fault::Failed(error) => StoreError::caused_by(kind(&error), error),
+        }
+    }
+}
+
+/// What an error means for a verb of which nothing was written.
+pub(super) fn kind(error: &rusqlite::Error) -> StoreErrorKind {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
+        Some(
+            ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::ConstraintViolation
+            | ErrorCode::TypeMismatch,
+        ) => StoreErrorKind::Corrupt,
+        Some(_) => StoreErrorKind::Unavailable,
+        // What was read is not what was written.
+        None => StoreErrorKind::Corrupt,
+    }
+}

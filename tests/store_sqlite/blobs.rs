@@ -1,0 +1,239 @@
+//! Long bodies.
+
+use super::support::{
+    ALL, KEEP_FOR, Place, Running, accept, child, file_of_child, find, record, request, started,
+    success_elsewhere,
+};
+use bytes::Bytes;
+use std::time::{Duration, SystemTime};
+use tower_lro::{
+    Store,
+    record::{BlobId, Content},
+    store::{Blobs, Clock, Created, Intent, Settled, SqliteOptions, SqliteStore, StoreErrorKind},
+};
+
+const CHUNK: usize = 256 << 10;
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+fn open(place: &Place) -> (SqliteStore, Clock) {
+    let clock = Clock::manual(SystemTime::now());
+    (
+        place.open_with(SqliteOptions::default().clock(clock.clone())),
+        clock,
+    )
+}
+
+async fn write(store: &SqliteStore, chunks: u32) -> BlobId {
+    let blob = BlobId::random();
+    for index in 0..chunks {
+        let chunk = Bytes::from(vec![index as u8; CHUNK]);
+        store.append(blob, index, chunk).await.unwrap();
+    }
+    blob
+}
+
+async fn count(store: &SqliteStore, blob: BlobId) -> u32 {
+    let mut index = 0;
+    while let Some(chunk) = store.read(blob, index).await.unwrap() {
+        assert!(chunk.len() == CHUNK && chunk.iter().all(|byte| *byte == index as u8));
+        index += 1;
+    }
+    index
+}
+
+async fn sweep(store: &SqliteStore) {
+    while store.sweep(ALL).await.unwrap().done > 0 {}
+}
+
+/// An operation whose result is a blob of so many chunks.
+async fn ended(store: &SqliteStore, chunks: u32) -> (tower_lro::OperationId, BlobId) {
+    let claim = accept(store, 1).await;
+    let blob = write(store, chunks).await;
+    let len = u64::from(chunks) * CHUNK as u64;
+    let mut ending = Some(success_elsewhere(blob, len));
+    let done = store.finish(&claim, &started(5), &mut ending).await;
+    assert!(matches!(done, Ok(Settled::Done(_))), "{done:?}");
+    (claim.id(), blob)
+}
+
+#[tokio::test]
+async fn a_result_in_chunks_outlives_the_process() {
+    let place = Place::new();
+    let (id, blob) = ended(&open(&place).0, 5).await;
+    let store = place.open();
+    let record = find(&store, id).await.unwrap();
+    let response = record.ending().unwrap().response.as_ref().unwrap();
+    assert_eq!(
+        response.body(),
+        Content::Blob {
+            id: blob,
+            len: 5 * CHUNK as u64
+        }
+    );
+    assert_eq!(count(&store, blob).await, 5);
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_appended_twice_is_there_once() {
+    let place = Place::new();
+    let (store, _) = open(&place);
+    let blob = write(&store, 2).await;
+    let again = Bytes::from(vec![1; CHUNK]);
+    store.append(blob, 1, again).await.unwrap();
+    assert_eq!(count(&store, blob).await, 2);
+    assert_eq!(store.usage().bytes, 2 * CHUNK as u64);
+}
+
+#[tokio::test]
+async fn what_nothing_names_goes_after_an_hour() {
+    let place = Place::new();
+    let (store, clock) = open(&place);
+    let unnamed = write(&store, 40).await;
+    let (_, named) = ended(&store, 3).await;
+    clock.advance(HOUR - Duration::from_millis(1));
+    sweep(&store).await;
+    assert_eq!(count(&store, unnamed).await, 40);
+    clock.advance(Duration::from_millis(1));
+    sweep(&store).await;
+    assert_eq!(count(&store, unnamed).await, 0);
+    // The result has expired meanwhile, and may still be being read.
+    assert_eq!(count(&store, named).await, 3);
+    clock.advance(HOUR);
+    sweep(&store).await;
+    assert_eq!(count(&store, named).await, 0);
+    let usage = store.usage();
+    assert_eq!((usage.operations, usage.bytes), (0, 0));
+    let left: i64 = place
+        .sql()
+        .query_row("SELECT count(*) FROM chunks", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn what_is_named_is_kept_as_long_as_the_operation() {
+    let place = Place::new();
+    let (store, clock) = open(&place);
+    let mut kept = tower_lro::Record::clone(&record(1));
+    kept.submission.keep_for = HOUR * 100;
+    let claim = match store.create(&kept.into(), Intent::Run(None)).await {
+        Ok(Created::New(claim)) => claim,
+        other => panic!("expected a new operation, got {other:?}"),
+    };
+    let blob = write(&store, 2).await;
+    let mut ending = Some(success_elsewhere(blob, 2 * CHUNK as u64));
+    store
+        .finish(&claim, &started(5), &mut ending)
+        .await
+        .unwrap();
+    // Late, as after an uncertain answer.
+    store
+        .append(blob, 1, Bytes::from(vec![1; CHUNK]))
+        .await
+        .unwrap();
+    clock.advance(HOUR * 99);
+    sweep(&store).await;
+    assert_eq!(count(&store, blob).await, 2);
+    // Nor can it be removed while it is named.
+    store.remove(blob).await.unwrap();
+    assert_eq!(count(&store, blob).await, 2);
+}
+
+#[tokio::test]
+async fn what_is_removed_is_gone_at_once_and_counts_no_longer() {
+    let place = Place::new();
+    let (store, _) = open(&place);
+    let blob = write(&store, 40).await;
+    store.remove(blob).await.unwrap();
+    store.remove(blob).await.unwrap();
+    assert_eq!(store.read(blob, 0).await.unwrap(), None);
+    sweep(&store).await;
+    assert_eq!(store.usage().bytes, 0);
+}
+
+#[tokio::test]
+async fn the_body_of_a_request_goes_with_its_end() {
+    let place = Place::new();
+    let (store, clock) = open(&place);
+    let body = write(&store, 2).await;
+    let request = request(Content::Blob {
+        id: body,
+        len: 2 * CHUNK as u64,
+    });
+    let created = store.create(&record(2), Intent::Run(Some(&request))).await;
+    let Ok(Created::New(claim)) = created else {
+        panic!("expected a new operation, got {created:?}")
+    };
+    clock.advance(HOUR * 2);
+    renew_and_sweep(&store, &claim).await;
+    assert_eq!(count(&store, body).await, 2);
+    super::support::finish(&store, &claim, b"").await;
+    clock.advance(HOUR);
+    sweep(&store).await;
+    assert_eq!(count(&store, body).await, 0);
+    assert_eq!(store.usage().bytes, 0);
+}
+
+async fn renew_and_sweep(store: &SqliteStore, claim: &tower_lro::store::Claim) {
+    assert!(super::support::renew(store, &[claim]).await.is_empty());
+    sweep(store).await;
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_bound_is_refused() {
+    let place = Place::new();
+    let options = SqliteOptions::default().bytes(3 * CHUNK as u64);
+    let store = place.open_with(options);
+    let blob = write(&store, 3).await;
+    let refused = store
+        .append(blob, 3, Bytes::from(vec![3; CHUNK]))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Full);
+    assert_eq!(count(&store, blob).await, 3);
+}
+
+#[tokio::test]
+async fn a_result_that_was_read_makes_room_with_its_blob() {
+    let place = Place::new();
+    let options = SqliteOptions::default().bytes(4 * CHUNK as u64 + 100);
+    let store = place.open_with(options);
+    let (id, _) = ended(&store, 3).await;
+    let blob = BlobId::random();
+    let append = async |index| store.append(blob, index, Bytes::from(vec![0; CHUNK])).await;
+    append(0).await.unwrap();
+    assert_eq!(append(1).await.unwrap_err().kind(), StoreErrorKind::Full);
+    store.mark_read(id);
+    append(1).await.unwrap();
+    assert!(find(&store, id).await.is_none());
+    assert_eq!(store.usage().bytes, 2 * CHUNK as u64);
+    sweep(&store).await;
+    assert_eq!(store.usage().bytes, 2 * CHUNK as u64);
+}
+
+#[test]
+fn a_long_body_takes_little_memory() {
+    let place = Place::new();
+    let mut other = Running::start(child("blobs::streams_a_long_body", &place.path()));
+    let most: u64 = other.hear("most").parse().unwrap();
+    assert!(most < 64 << 10, "{most} KiB");
+}
+
+/// 256 MiB, in and out.
+#[tokio::test]
+#[ignore = "run by another test, as a process of its own"]
+async fn streams_a_long_body() {
+    let Some(path) = file_of_child() else { return };
+    let store = SqliteStore::open(path).unwrap();
+    let (_, blob) = ended(&store, 1_024).await;
+    let mut index = 0;
+    while let Some(chunk) = store.read(blob, index).await.unwrap() {
+        assert_eq!(chunk.len(), CHUNK);
+        index += 1;
+    }
+    assert_eq!(index, 1_024);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    println!("most {}", most.unwrap().trim().trim_end_matches(" kB"));
+    let _ = KEEP_FOR;
+}

@@ -1,0 +1,280 @@
+//! Opening a file, of whatever kind.
+
+use super::support::{
+    Place, Running, accept, as_child, child, file_of_child, find, finish, phase, try_accept,
+};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Command,
+};
+use tower_lro::{
+    Store,
+    record::{Outcome, Phase},
+    store::{Lookup, SqliteErrorKind, SqliteStore, StoreErrorKind},
+};
+
+#[track_caller]
+fn refused(path: &std::path::Path) -> SqliteErrorKind {
+    let error = SqliteStore::open(path).expect_err("it is not to be opened");
+    assert!(
+        error.to_string().contains(&path.display().to_string()),
+        "{error}"
+    );
+    error.kind()
+}
+
+#[test]
+fn a_directory_is_no_file() {
+    let place = Place::new();
+    assert_eq!(refused(place.directory()), SqliteErrorKind::IsDirectory);
+}
+
+#[test]
+fn a_file_needs_its_directory() {
+    let place = Place::new();
+    let path = place.directory().join("none").join("operations.db");
+    assert_eq!(refused(&path), SqliteErrorKind::NoDirectory);
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_is_no_database_is_left_alone() {
+    let place = Place::new();
+    let text = "Dear diary, ".repeat(1_000);
+    fs::write(place.path(), &text).unwrap();
+    assert_eq!(refused(&place.path()), SqliteErrorKind::NotADatabase);
+    assert_eq!(fs::read_to_string(place.path()).unwrap(), text);
+}
+
+#[test]
+fn the_database_of_another_program_is_left_alone() {
+    let place = Place::new();
+    place
+        .sql()
+        .execute_batch("CREATE TABLE diary (day TEXT)")
+        .unwrap();
+    let before = fs::read(place.path()).unwrap();
+    assert_eq!(refused(&place.path()), SqliteErrorKind::NotOurs);
+    assert_eq!(fs::read(place.path()).unwrap(), before);
+}
+
+#[test]
+fn the_file_of_a_later_version_is_left_alone() {
+    let place = Place::new();
+    drop(place.open());
+    place.sql().pragma_update(None, "user_version", 99).unwrap();
+    let before = fs::read(place.path()).unwrap();
+    let newer = SqliteErrorKind::Newer {
+        found: 99,
+        known: 1,
+    };
+    assert_eq!(refused(&place.path()), newer);
+    assert_eq!(fs::read(place.path()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn an_empty_file_is_as_good_as_none() {
+    let place = Place::new();
+    fs::write(place.path(), "").unwrap();
+    let store = place.open();
+    let claim = accept(&store, 1).await;
+    assert_eq!(phase(&store, claim.id()).await, Some(Phase::Accepted));
+}
+
+/// Root may write what is read-only: so this asks another user to, if it must.
+#[test]
+fn a_read_only_file_is_told_at_once() {
+    let place = Place::new();
+    drop(place.open());
+    let set = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(&place.path(), 0o444);
+    set(place.directory(), 0o555);
+    let mut command = child("opening::opens_what_it_is_told_to", &place.path());
+    if fs::metadata("/proc/self").is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0) {
+        command.uid(65534);
+    }
+    let told = Running::start(command).hear("opened");
+    set(place.directory(), 0o755);
+    assert_eq!(told, "Some(ReadOnly)");
+}
+
+#[test]
+#[ignore = "run by another test, as a process of its own"]
+fn opens_what_it_is_told_to() {
+    let Some(path) = file_of_child() else { return };
+    println!(
+        "opened {:?}",
+        SqliteStore::open(path).err().map(|error| error.kind())
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_told_and_not_understood_halfway() {
+    let place = Place::new();
+    let id = {
+        let store = place.open();
+        let claim = accept(&store, 1).await;
+        finish(&store, &claim, b"some text").await;
+        claim.id()
+    };
+    let sql = place.sql();
+    sql.execute("UPDATE operations SET ending = x'0100'", [])
+        .unwrap();
+    let store = place.open();
+    assert_eq!(
+        store.find(id).await.unwrap_err().kind(),
+        StoreErrorKind::Corrupt
+    );
+    // What is not damaged goes on.
+    accept(&store, 1).await;
+    sql.execute(
+        "UPDATE operations SET ending = NULL, submission = x'02'",
+        [],
+    )
+    .unwrap();
+    assert_eq!(
+        store.find(id).await.unwrap_err().kind(),
+        StoreErrorKind::Corrupt
+    );
+}
+
+#[tokio::test]
+async fn pages_of_nonsense_are_told() {
+    let place = Place::new();
+    {
+        let store = place.open();
+        for _ in 0..100 {
+            accept(&store, 1).await;
+        }
+    }
+    // All in the file itself, and the header as it was.
+    place
+        .sql()
+        .pragma_update(None, "wal_checkpoint", "TRUNCATE")
+        .unwrap();
+    let mut bytes = fs::read(place.path()).unwrap();
+    bytes[4096..].fill(0x5a);
+    fs::write(place.path(), bytes).unwrap();
+    assert_eq!(refused(&place.path()), SqliteErrorKind::Corrupt);
+}
+
+/// The file as version 1 of the schema has it. When there is a second, a file of that joins it here.
+#[tokio::test]
+async fn a_file_of_version_1_is_read() {
+    let place = Place::new();
+    let sql = include_str!("../formats/sqlite-1.sql");
+    let file = place.sql();
+    file.execute_batch(sql).unwrap();
+    drop(file);
+    let store = place.open();
+    let id = |number: u8| tower_lro::OperationId::from_uuid(uuid::Uuid::from_bytes([number; 16]));
+    let ended = find(&store, id(1)).await.unwrap();
+    assert_eq!(ended.phase(), Phase::Ended(Outcome::Succeeded));
+    assert_eq!(super::support::body(&ended), "some text");
+    assert_eq!(phase(&store, id(2)).await, Some(Phase::Accepted));
+    assert!(matches!(store.find(id(3)).await, Ok(Lookup::Gone { .. })));
+    let usage = store.usage();
+    assert_eq!(
+        (usage.operations, usage.unread, usage.tombstones),
+        (2, 1, 1)
+    );
+    let [claimed] = &super::support::claim(&store).await[..] else {
+        panic!("expected one")
+    };
+    assert_eq!(claimed.record.id, id(2));
+    accept(&store, 1).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_full_says_so_and_goes_on_with_what_is_in_it() {
+    let place = Place::new();
+    let store = place.open_with(tower_lro::store::SqliteOptions::default().file_bytes(300 << 10));
+    let mut accepted = Vec::new();
+    let error = loop {
+        match try_accept(&store, 1).await {
+            Ok(claim) => accepted.push(claim),
+            Err(error) => break error,
+        }
+        assert!(accepted.len() < 10_000, "it is never full");
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Full);
+    assert_eq!(store.usage().operations, accepted.len() as u64);
+    for claim in &accepted {
+        assert_eq!(phase(&store, claim.id()).await, Some(Phase::Accepted));
+    }
+    let few = accepted.len() / 2;
+    for claim in accepted.drain(..few) {
+        let forgotten = store
+            .forget(claim.id(), tower_lro::store::Forget::Any)
+            .await;
+        assert!(forgotten.is_ok(), "{forgotten:?}");
+    }
+    accept(&store, 1).await;
+    for claim in &accepted {
+        assert_eq!(phase(&store, claim.id()).await, Some(Phase::Accepted));
+    }
+}
+
+/// As on a disk that is full, or has a quota: whatever was answered is there, and nothing else is.
+#[tokio::test]
+async fn a_disk_that_takes_no_more_loses_nothing_that_was_answered() {
+    let place = Place::new();
+    drop(place.open());
+    let mut command = Command::new("sh");
+    let limited = "trap '' XFSZ; ulimit -f 4000; exec \"$0\" \"$@\"";
+    command
+        .arg("-c")
+        .arg(limited)
+        .arg(std::env::current_exe().unwrap());
+    as_child(
+        &mut command,
+        "opening::accepts_until_it_fails",
+        &place.path(),
+    );
+    let lines = Running::start(command).rest();
+    let told = |word: &str| -> Vec<String> {
+        let said = lines.iter().filter_map(|line| line.split_once(word));
+        said.map(|(_, rest)| rest.trim().to_owned()).collect()
+    };
+    let accepted = told("accepted ");
+    assert!(accepted.len() > 30, "{lines:?}");
+    let failed = told("failed ");
+    assert!(
+        ["Full", "Uncertain", "Unavailable"].contains(&&*failed[0]),
+        "{failed:?}"
+    );
+    assert_eq!(told("found "), ["true"]);
+    let store = place.open();
+    for id in &accepted {
+        let id = id.parse().unwrap();
+        assert_eq!(phase(&store, id).await, Some(Phase::Accepted));
+    }
+    // The one that failed may be there, where nobody could know.
+    let more = store.usage().operations - accepted.len() as u64;
+    assert!(more <= u64::from(failed[0] == "Uncertain"), "{more}");
+    accept(&store, 1).await;
+}
+
+#[tokio::test]
+#[ignore = "run by another test, as a process of its own"]
+async fn accepts_until_it_fails() {
+    let Some(path) = file_of_child() else { return };
+    let store = SqliteStore::open(path).unwrap();
+    let mut last = None;
+    loop {
+        match try_accept(&store, 1).await {
+            Ok(claim) => {
+                println!("accepted {}", claim.id());
+                last = Some(claim.id());
+            }
+            Err(error) => {
+                println!("failed {:?}", error.kind());
+                break;
+            }
+        }
+    }
+    println!("found {}", find(&store, last.unwrap()).await.is_some());
+}
