@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
-use std::convert::Infallible;
+use std::{convert::Infallible, future::pending};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_lro::{
-    Azure, Limits, Operations, Rfc,
+    Azure, Limits, OperationHandle, Operations, Rfc,
     dialect::{OPERATION_LOCATION, View},
 };
 
@@ -176,6 +176,31 @@ async fn only_a_small_error_object_is_told_on() {
             (&json!("Failed"), &wanted),
             "{body}"
         );
+    }
+}
+
+/// azure-core takes the `code` and `message` of a document without `error` for the error's own.
+#[tokio::test(start_paused = true)]
+async fn the_progress_of_what_is_cancelled_is_not_taken_for_its_error() {
+    let operations = Operations::builder().dialect(Azure::new()).build().unwrap();
+    let inner = service_fn(async |request: Request<Full<Bytes>>| {
+        let operation = request.extensions().get::<OperationHandle>();
+        operation.unwrap().progress(0.5, "half way");
+        pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+    });
+    let service = operations.layer().layer(inner);
+    let accepted = service.oneshot(request(Method::POST, "/reports")).await;
+    let monitor = Answer::of(accepted.unwrap()).await.location.unwrap();
+    tokio::task::yield_now().await;
+    let cancel = request(Method::POST, &format!("{monitor}:cancel"));
+    let cancelled = operations.status_service().oneshot(cancel).await.unwrap();
+    assert_eq!(Answer::of(cancelled).await.status, 200);
+
+    let document = get(&operations, &monitor).await.json();
+    assert_eq!(document["status"], "Canceled");
+    assert_eq!(document["progressMessage"], "half way");
+    for member in ["error", "code", "message"] {
+        assert_eq!(document.get(member), None);
     }
 }
 

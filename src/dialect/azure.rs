@@ -35,8 +35,8 @@ const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 ///
 /// ```json
 /// {"id":"…","status":"NotStarted|Running|Succeeded|Failed|Canceled","createdDateTime":"…","lastActionDateTime":"…",
-///  "expirationDateTime":"…","percentComplete":40,"message":"…","resourceLocation":"…","resultLocation":"…",
-///  "error":{"code":"…","message":"…"},"result":…}
+///  "expirationDateTime":"…","percentComplete":40,"progressMessage":"…","resourceLocation":"…",
+///  "resultLocation":"…","error":{"code":"…","message":"…"},"result":…}
 /// ```
 ///
 /// - `result` is the stored response's body, for what was asked for by POST and has succeeded, if it
@@ -275,7 +275,8 @@ fn members(view: &View<'_>, result_is_elsewhere: bool, out: &mut Vec<u8>) {
             json::number(out, percent);
         }
         if let Some(message) = &report.message {
-            out.extend_from_slice(b",\"message\":");
+            // Not `message`: of a document without `error` azure-core takes that for the error's.
+            out.extend_from_slice(b",\"progressMessage\":");
             json::string(out, message);
         }
     }
