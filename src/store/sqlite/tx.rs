@@ -584,6 +584,7 @@ fn chunk_at(number: i64) -> i64 {
 }
 
 /// How a pending operation stands.
+#[derive(Clone, Copy)]
 pub(super) enum Standing<'a> {
     Held { node: i64, token: i64 },
     Waits { queue: &'a str, due: Tick },
