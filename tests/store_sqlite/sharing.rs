@@ -63,7 +63,7 @@ async fn a_key_belongs_to_the_first_of_all_processes() {
         let mut named = Record::clone(&record(1));
         named.submission.key = Some(Box::new(KeyUse {
             key: UniqueKey::shared("k"),
-            fingerprint: Fingerprint::from_hash([7; 32]),
+            fingerprint: Some(Fingerprint::from_hash([7; 32])),
         }));
         Arc::new(named)
     };
