@@ -25,6 +25,11 @@ impl Rounds {
         Self(taken)
     }
 
+    /// How many took part.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Median of what one took.
     pub fn median(&self, of: usize) -> f64 {
         median(self.0[of].clone())
