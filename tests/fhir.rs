@@ -2,7 +2,12 @@
 //! believed, how many polls are too many, and requests that make no sense.
 #![cfg(feature = "testing")]
 
+mod common {
+    pub(crate) mod store;
+}
+
 use bytes::Bytes;
+use common::store::{CAUSE, Faulty, How, Verb};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
@@ -12,6 +17,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_lro::{
     Fhir, Limits, OperationHandle, Operations,
     dialect::{Dialect, View, X_PROGRESS},
+    store::StoreErrorKind,
 };
 
 type Collected = Response<Bytes>;
@@ -287,6 +293,35 @@ async fn progress_can_always_be_put_into_a_field() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let pending = poll(&operations, &accepted).await;
         assert_eq!(pending.headers()[X_PROGRESS], shown, "{message:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_is_transient() {
+    for dialect in [Fhir::bulk(), Fhir::bundle()] {
+        let store = Faulty::default();
+        let builder = Operations::builder().dialect(dialect).store(store.clone());
+        let operations = builder.build().unwrap();
+        let ok = || response(200, "application/json", "{}");
+        let accepted = submit(&operations, kick_off(), ok()).await;
+        store.set(Verb::Find, How::Fail(StoreErrorKind::Unavailable));
+        store.set(Verb::Create, How::Fail(StoreErrorKind::Unavailable));
+        for refused in [
+            poll(&operations, &accepted).await,
+            submit(&operations, kick_off(), ok()).await,
+        ] {
+            assert_eq!(refused.status(), 503);
+            assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+            assert_eq!(json_of(&refused)["issue"][0]["code"], "transient");
+            assert!(
+                !refused
+                    .body()
+                    .windows(CAUSE.len())
+                    .any(|part| part == CAUSE.as_bytes())
+            );
+        }
+        store.heal();
+        assert_eq!(poll(&operations, &accepted).await.status(), 200);
     }
 }
 

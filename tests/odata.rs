@@ -2,7 +2,12 @@
 //! enveloped, what counts as delivered, and requests that make no sense.
 #![cfg(feature = "testing")]
 
+mod common {
+    pub(crate) mod store;
+}
+
 use bytes::Bytes;
+use common::store::{CAUSE, Faulty, How, Verb};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
@@ -12,6 +17,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_lro::{
     Limits, OData, OperationHandle, Operations, Rfc,
     dialect::{ASYNC_RESULT, Dialect},
+    store::StoreErrorKind,
 };
 
 fn operations() -> Operations {
@@ -176,6 +182,30 @@ async fn what_another_dialect_cancels_is_told_as_a_5xx() {
     assert_eq!(ask(&plain, cancel).await.status(), 200);
     let result = get(&operations, &accepted, &[]).await;
     assert_eq!(result.headers()[ASYNC_RESULT], "500");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_is_an_error_of_the_poll() {
+    let store = Faulty::default();
+    let builder = Operations::builder()
+        .dialect(OData::new())
+        .store(store.clone());
+    let operations = builder.build().unwrap();
+    let accepted = submit(&operations, &[ASK], json("{}")).await;
+    store.set(Verb::Find, How::Fail(StoreErrorKind::Unavailable));
+    store.set(Verb::Create, How::Fail(StoreErrorKind::Unavailable));
+    for refused in [
+        get(&operations, &accepted, &[ENVELOPE]).await,
+        submit(&operations, &[ASK], json("{}")).await,
+    ] {
+        assert_eq!(refused.status(), 503);
+        assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+        let error: Value = serde_json::from_slice(refused.body()).unwrap();
+        assert_eq!(error["error"]["code"], "Unavailable");
+        assert!(!error.to_string().contains(CAUSE));
+    }
+    store.heal();
+    assert_eq!(get(&operations, &accepted, &[]).await.status(), 200);
 }
 
 #[test]
