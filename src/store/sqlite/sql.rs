@@ -53,6 +53,7 @@ statements! {
         RETURNING size";
     BURY = "UPDATE operations SET phase = 9, due = ?2, started = NULL, ended = NULL, is_read = 0, size = 0, node = NULL, \
         token = NULL, queue = NULL, response = NULL, submission = NULL, report = NULL, ending = NULL WHERE place = ?1";
+    FREE_KEY = "UPDATE operations SET key = NULL WHERE key = ?1";
     DELETE = "DELETE FROM operations WHERE place = ?1";
     OLDEST_TOMBSTONE = "SELECT place FROM operations WHERE phase = 9 AND due >= 0 ORDER BY due LIMIT 1";
     FIRST_DUE = "SELECT due FROM operations WHERE due >= 0 ORDER BY due LIMIT 1";

@@ -157,6 +157,10 @@ impl Tx<'_> {
                 Named::Here(kept) if kept.row.id != id => {
                     return Ok(Some(Created::Existing(Arc::new(kept.record))));
                 }
+                // A name of the request itself ends with the operation.
+                Named::Gone if used.fingerprint.is_none() => {
+                    self.write(sql::FREE_KEY, [used.key.as_hash()])?;
+                }
                 Named::Gone => return Ok(Some(Created::Gone)),
                 Named::Here(_) | Named::Nothing => {}
             }
