@@ -1,6 +1,6 @@
 //! Where operations are kept, and the contract that every such place keeps.
 //!
-//! [`MemoryStore`] is the default. [`Store`] is the contract; the feature `testing` adds [`conformance`], the suite
+//! [`MemoryStore`] is the default. [`Store`] is the contract; the feature `testing` adds `conformance`, the suite
 //! of small named cases that tells whether an implementation keeps it.
 //!
 //! **Unstable**: the trait will change until a durable store and a few more dialects have been built upon it.
@@ -68,7 +68,7 @@ use std::{
 ///
 /// # Implementing
 ///
-/// Run [`conformance`] (feature `testing`) against it. [`Record::observe`], [`Record::release`], [`Record::lapse`] and
+/// Run `conformance` (feature `testing`) against it. [`Record::observe`], [`Record::release`], [`Record::lapse`] and
 /// [`Record::end`] make the lawful moves for stores that hold records as they are. Stores that write them down need to
 /// understand a record's id, revision, phase, attempt and times, the owner, key, face and queue of its submission, and
 /// how long it is kept; the rest they take and give back [encoded](crate::record::Submission::encode).
