@@ -2,14 +2,15 @@
 
 #![cfg(unix)]
 
+mod programs;
 mod raw;
 
+use programs::path_of;
 use raw::{Answer, Ask, PATIENCE};
 use serde_json::json;
 use std::{
-    ffi::OsStr,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Output, Stdio},
     time::{Duration, Instant},
 };
@@ -18,25 +19,6 @@ use tokio::{
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
-
-/// Where cargo has put an example: beside the tests, which are in `deps`.
-///
-/// `cargo test` builds examples, `cargo test --test examples` does not: then it is done here.
-fn path_of(example: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap();
-    let path = profile.join("examples").join(example);
-    if !path.exists() {
-        let mut build = std::process::Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--examples", "--target-dir"]);
-        build.arg(profile.parent().unwrap());
-        let release = profile.file_name() == Some(OsStr::new("release"));
-        build.args(release.then_some("--release"));
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(build.status().unwrap().success());
-    }
-    path
-}
 
 /// A server that runs.
 struct Program {
