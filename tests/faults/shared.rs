@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 async fn an_operation_of_one_process_is_polled_and_replayed_by_another() {
     let house = House::new(&[]);
     let (one, other) = (house.node("one").await, house.node("other").await);
-    let monitor = one.submit("ms=700&steps=7&echo=x&size=300000").await;
+    let monitor = one.submit("ms=2500&steps=5&echo=x&size=300000").await;
 
     let pending = other.get(&monitor).await;
     assert_eq!(pending.status, 202);
