@@ -2,14 +2,15 @@
 
 #![cfg(unix)]
 
+mod programs;
 mod raw;
 
+use programs::path_of;
 use raw::{Answer, Ask, PATIENCE};
 use serde_json::json;
 use std::{
-    ffi::OsStr,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Output, Stdio},
     time::{Duration, Instant},
 };
@@ -18,25 +19,6 @@ use tokio::{
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
-
-/// Where cargo has put an example: beside the tests, which are in `deps`.
-///
-/// `cargo test` builds examples, `cargo test --test examples` does not: then it is done here.
-fn path_of(example: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap();
-    let path = profile.join("examples").join(example);
-    if !path.exists() {
-        let mut build = std::process::Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--examples", "--target-dir"]);
-        build.arg(profile.parent().unwrap());
-        let release = profile.file_name() == Some(OsStr::new("release"));
-        build.args(release.then_some("--release"));
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(build.status().unwrap().success());
-    }
-    path
-}
 
 /// A server that runs.
 struct Program {
@@ -48,9 +30,13 @@ struct Program {
 impl Program {
     /// Starts an example, and waits until it listens.
     async fn start(example: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(path_of(example))
-            .arg("127.0.0.1:0")
-            .args(arguments)
+        let mut command = Command::new(path_of(example));
+        command.arg("127.0.0.1:0").args(arguments);
+        Self::spawn(command).await
+    }
+
+    async fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -185,13 +171,217 @@ async fn tour_tells_what_is_wrong_with_the_file() {
     );
     assert_eq!(missing.stdout, b"");
 
-    for arguments in [&["one", "two"][..], &["--help"]] {
+    for arguments in [&["one", "two"][..], &["--help"], &["--store", "disk"]] {
         let output = run("tour", arguments).await;
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(
             (output.status.code(), &*errors),
-            (Some(2), "usage: cargo run --example tour [-- PATH]\n")
+            (
+                Some(2),
+                "usage: cargo run --example tour [-- [--store memory|sqlite:PATH] [PATH]]\n"
+            )
         );
+    }
+}
+
+#[tokio::test]
+async fn tour_goes_the_same_way_with_a_store_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}/operations.db", directory.path().display());
+
+    let output = run("tour", &["--store", &store]).await;
+
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "after {said}");
+    let saved = line_after(&said, "it is what this program has computed", "saved as ");
+    let saved = std::fs::read(saved).and_then(|_| std::fs::remove_file(saved));
+    saved.unwrap();
+    assert!(directory.path().join("operations.db").exists());
+}
+
+#[tokio::test]
+async fn sqlite_restart_finishes_what_a_killed_process_has_begun() {
+    let output = run("sqlite_restart", &[]).await;
+
+    let said = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), &*errors),
+        (Some(0), ""),
+        "after {said}"
+    );
+    let asked = "== A report is asked for";
+    assert_eq!(line_after(&said, asked, "< HTTP/1.1 "), "202 Accepted");
+    let known = "== It is known to the next one";
+    assert_eq!(line_after(&said, known, "< HTTP/1.1 "), "202 Accepted");
+    let report = line_after(
+        &said,
+        known,
+        "< 10 pages on sales in May, written by process ",
+    );
+    let (process, attempt) = report.split_once(' ').unwrap();
+    assert_eq!(attempt, "at attempt 2");
+    let listened = line_after(&said, "== Its process is killed", "process ");
+    assert_eq!(listened.split(' ').next(), Some(process));
+    let stays = "== That one is killed too";
+    assert_eq!(line_after(&said, stays, "< HTTP/1.1 "), "200 OK");
+    let again = line_after(
+        &said,
+        stays,
+        "< 10 pages on sales in May, written by process ",
+    );
+    assert_eq!(again, report);
+    let begun = said.matches("begins to write, attempt").count();
+    assert_eq!(begun, 2, "{said}");
+}
+
+#[tokio::test]
+async fn sqlite_restart_serves_alone_and_gives_back_what_has_not_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("operations.db");
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(path_of("sqlite_restart"));
+        command.arg("serve").arg(&file).args(arguments);
+        command
+    };
+    let first = Program::spawn(command(&["127.0.0.1:0"])).await;
+    let monitor = first.ask(Ask::post("/reports", "x")).await.monitor();
+    first.interrupt();
+    first.end().await;
+
+    let second = Program::spawn(command(&["127.0.0.1:0"])).await;
+    let report = second.wait_for(&monitor).await;
+    assert_eq!(report.status, 200);
+    assert!(report.text().ends_with("at attempt 2\n"), "{report:?}");
+    second.interrupt();
+    second.end().await;
+
+    let wrong = run("sqlite_restart", &["--help"]).await;
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+/// A workbench that keeps its operations in a file.
+async fn workbench(file: &Path, flags: &[&str]) -> Program {
+    let mut command = Command::new(path_of("workbench"));
+    command.args(["--listen", "127.0.0.1:0", "--store"]);
+    command.arg(format!("sqlite:{}", file.display()));
+    command.args(flags);
+    Program::spawn(command).await
+}
+
+#[tokio::test]
+async fn workbench_runs_what_another_has_only_accepted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, witness) = (
+        directory.path().join("operations.db"),
+        directory.path().join("witness"),
+    );
+    let web = workbench(&file, &["--accept-only", "--node", "web"]).await;
+    let path = |url: &str| url.splitn(4, '/').last().map(|path| format!("/{path}"));
+    let submit = async |target: &str, name: &str| {
+        let accepted = web.ask(Ask::post(target, "")).await;
+        assert_eq!(accepted.status, 202, "{target}: {accepted:?}");
+        let monitor = accepted.field(name).unwrap();
+        match monitor.starts_with('/') {
+            true => monitor.to_owned(),
+            false => path(monitor).unwrap(),
+        }
+    };
+    let plain = submit("/plain/jobs?ms=50&echo=x", "location").await;
+    let azure = submit("/azure/jobs?ms=50", "operation-location").await;
+    let work = submit("/work", "location").await;
+    let waiting = web.ask(Ask::get(&plain)).await;
+    assert_eq!(
+        (waiting.status, &waiting.json()["status"]),
+        (202, &json!("accepted"))
+    );
+
+    let told = witness.display().to_string();
+    let flags = [
+        "--node",
+        "worker",
+        "--lease",
+        "1",
+        "--attempts",
+        "2",
+        "--witness",
+        &told,
+    ];
+    let worker = workbench(&file, &flags).await;
+
+    let done = web.wait_for(&plain).await;
+    assert_eq!((done.status, done.field("job-node")), (200, Some("worker")));
+    assert_eq!(done.text(), r#"{"ok":true,"echo":"x"}"#);
+    assert_eq!(web.wait_for(&work).await.body.len(), 1024);
+    let azure = timeout(PATIENCE, async {
+        loop {
+            let document = web.ask(Ask::get(&azure)).await.json();
+            if document["status"] == "Succeeded" {
+                break document;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert_eq!(azure.await.unwrap()["result"]["ok"], json!(true));
+    let witness = std::fs::read_to_string(witness).unwrap();
+    assert_eq!(witness.lines().count(), 4, "{witness}");
+
+    for program in [web, worker] {
+        program.interrupt();
+        assert_eq!(program.end().await, "");
+    }
+}
+
+#[tokio::test]
+async fn workbench_ends_operations_from_outside() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = workbench(&directory.path().join("operations.db"), &[]).await;
+    let accepted = bench.ask(Ask::post("/plain/jobs?ms=60000", "")).await;
+    let monitor = accepted.monitor();
+    let id = monitor.rsplit('/').next().unwrap();
+    let complete = |id: &str| {
+        let complete = Ask::post(&format!("/plain/complete/{id}"), "by hand\n");
+        complete.field("Content-Type", "text/plain")
+    };
+
+    assert_eq!(bench.ask(complete(id)).await.status, 204);
+    assert_eq!(bench.ask(complete(id)).await.status, 409);
+    assert_eq!(bench.ask(complete("x")).await.status, 404);
+    let stranger = "6f2c4a52-8f0e-4b7e-9a53-0d7a3c1f9b11";
+    assert_eq!(bench.ask(complete(stranger)).await.status, 404);
+    let done = bench.ask(Ask::get(&format!("/plain/status/{id}"))).await;
+    assert_eq!(
+        (done.status, done.text(), done.field("content-type")),
+        (200, "by hand\n", Some("text/plain"))
+    );
+}
+
+#[tokio::test]
+async fn workbench_tells_what_is_wrong_with_its_flags() {
+    let directory = tempfile::tempdir().unwrap();
+    let nowhere = format!("sqlite:{}/no/file", directory.path().display());
+    for (arguments, said) in [
+        (&["--store", "disk"][..], "neither memory nor sqlite:PATH"),
+        (&["--store", "sqlite:"], "neither memory nor sqlite:PATH"),
+        (&["--lease", "3"], "--lease wants --store sqlite:PATH"),
+        (&["--attempts", "2"], "--attempts wants --store sqlite:PATH"),
+        (
+            &["--accept-only"],
+            "--accept-only wants --store sqlite:PATH",
+        ),
+        (&["--attempts", "0"], "\"0\" is no number"),
+        (&["--node", "a\nb"], "can't stand in a field"),
+        (&["--witness", "/no/such/file"], "No such file"),
+        (&["--store", &nowhere], "its directory does not exist"),
+    ] {
+        let output = run(
+            "workbench",
+            &[&["--listen", "127.0.0.1:0"], arguments].concat(),
+        )
+        .await;
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains(said), "{arguments:?}: {errors}");
     }
 }
 

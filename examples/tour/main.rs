@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --example tour                  # with its own source as the file
 //! cargo run --example tour -- PATH          # with another: at most 64 MiB
+//! cargo run --example tour -- --store sqlite:/tmp/operations.db   # operations are kept in a file, not in memory
 //! ```
 //!
 //! It starts an axum server on a free port of the loopback interface whose handler really works on the bytes it is sent
@@ -43,14 +44,14 @@ const WORK: Duration = Duration::from_secs(4);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let path = match file_named_by(std::env::args_os().skip(1).collect()) {
-        Ok(path) => path,
+    let (path, store) = match named_by(std::env::args_os().skip(1)) {
+        Ok(named) => named,
         Err(usage) => {
             eprintln!("{usage}");
             return ExitCode::from(2);
         }
     };
-    match tour(&path).await {
+    match tour(&path, store.as_deref()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tour: {error}");
@@ -59,21 +60,37 @@ async fn main() -> ExitCode {
     }
 }
 
-fn file_named_by(mut arguments: Vec<OsString>) -> std::result::Result<PathBuf, &'static str> {
+/// The file to submit, and that of the store where there is one.
+fn named_by(
+    mut arguments: impl Iterator<Item = OsString>,
+) -> std::result::Result<(PathBuf, Option<PathBuf>), &'static str> {
     const OWN_SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tour/main.rs");
-    match (arguments.pop(), arguments.is_empty()) {
-        (None, _) => Ok(OWN_SOURCE.into()),
-        (Some(path), true) if !path.as_encoded_bytes().starts_with(b"-") => Ok(path.into()),
-        _ => Err("usage: cargo run --example tour [-- PATH]"),
+    const USAGE: &str = "usage: cargo run --example tour [-- [--store memory|sqlite:PATH] [PATH]]";
+    let (mut path, mut store) = (None, None);
+    while let Some(argument) = arguments.next() {
+        if argument == "--store" {
+            let named = arguments.next().and_then(|store| store.into_string().ok());
+            let named = named.ok_or(USAGE)?;
+            store = match named.strip_prefix("sqlite:") {
+                Some(path) if !path.is_empty() => Some(path.into()),
+                None if named == "memory" => None,
+                _ => return Err(USAGE),
+            };
+        } else if path.is_none() && !argument.as_encoded_bytes().starts_with(b"-") {
+            path = Some(argument.into());
+        } else {
+            return Err(USAGE);
+        }
     }
+    Ok((path.unwrap_or_else(|| OWN_SOURCE.into()), store))
 }
 
-async fn tour(path: &Path) -> Result<()> {
+async fn tour(path: &Path, store: Option<&Path>) -> Result<()> {
     let mut steps = Steps::default();
 
     let file = steps.time("read the file", || read(path))?;
     println!("{} has {} bytes", path.display(), file.len());
-    let server = server::start().await?;
+    let server = server::start(store).await?;
     println!("the server listens on http://{}", server.address);
     let mut client = Client::connect(server.address).await?;
     let rounds = check::rounds_that_take(WORK, &file);

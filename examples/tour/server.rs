@@ -9,13 +9,13 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, io, net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{collections::HashMap, io, net::SocketAddr, num::NonZeroU32, path::Path, time::Duration};
 use tokio::{
     net::TcpListener,
     sync::oneshot,
     task::{JoinHandle, spawn_blocking},
 };
-use tower_lro::{OperationHandle, Operations};
+use tower_lro::{OperationHandle, Operations, store::SqliteStore};
 
 /// Bytes that the route takes.
 pub(crate) const LARGEST: usize = 64 << 20;
@@ -134,8 +134,13 @@ pub(crate) struct Server {
     task: JoinHandle<io::Result<()>>,
 }
 
-pub(crate) async fn start() -> super::Result<Server> {
-    let operations = Operations::builder().build()?;
+/// With operations in a file, or in memory.
+pub(crate) async fn start(store: Option<&Path>) -> super::Result<Server> {
+    let mut builder = Operations::builder();
+    if let Some(path) = store {
+        builder = builder.store(SqliteStore::open(path)?);
+    }
+    let operations = builder.build()?;
     let app = routes(&operations);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

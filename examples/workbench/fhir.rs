@@ -1,6 +1,6 @@
 //! `/fhir`: bulk data export of what little there is, and single interactions.
 
-use crate::{jobs, options::Options};
+use crate::{jobs, node::Node, options::Options};
 use axum::{
     Router,
     body::Body,
@@ -46,11 +46,11 @@ pub(crate) fn router(
 ) -> Result<Router, BuildError> {
     let bulk = plain.also("/fhir/bulk", Fhir::bulk())?;
     let single = plain.also("/fhir/async", Fhir::bundle())?;
-    let at_most = jobs::request_body(options);
+    let (at_most, node) = (jobs::request_body(options), options.node.clone());
     let base: Arc<str> = base.into();
 
     let layer = jobs::layer(&bulk, options).check(check);
-    let export = service_fn(move |request| export(request, at_most, base.clone()));
+    let export = service_fn(move |request| export(request, at_most, node.clone(), base.clone()));
     let export = jobs::deferred(&layer, export);
     let export = get_service(export.clone()).post_service(export);
 
@@ -92,6 +92,7 @@ async fn check(request: Request<Bytes>) -> Result<(), Response<Bytes>> {
 async fn export(
     request: Request<Body>,
     at_most: usize,
+    node: Node,
     base: Arc<str>,
 ) -> Result<Response<Body>, jobs::NoResponse> {
     let target = Head::of(&request).target().to_owned();
@@ -102,7 +103,7 @@ async fn export(
     };
     let started = humantime::format_rfc3339_millis(SystemTime::now());
     let wanted = wanted(job.uri().query().unwrap_or_default());
-    let done = jobs::run(job.map(Body::from), at_most).await?;
+    let done = jobs::run(job.map(Body::from), at_most, node).await?;
     if done.status() != StatusCode::OK {
         return Ok(done);
     }

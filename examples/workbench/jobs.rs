@@ -1,12 +1,13 @@
 //! `ANY /plain/jobs`: a job that does as it is told, so that clients see every kind of end. Other dialects run the same.
 
-use crate::{cors, options::Options};
+use crate::{cors, node::Node, options::Options};
 use axum::{
     Router,
     body::Body,
     error_handling::HandleError,
+    extract::Path,
     middleware::from_fn_with_state,
-    routing::{MethodRouter, any_service},
+    routing::{MethodRouter, any_service, post},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
@@ -23,19 +24,26 @@ use std::{
 };
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_lro::{DeferLayer, OperationHandle, Operations};
+use tower_lro::{CompleteError, DeferLayer, OperationHandle, Operations, store::Settled};
 
 /// What lies under `/plain`.
 pub(crate) fn router(operations: &Operations, options: &Options) -> Router {
+    let completing = operations.clone();
+    let complete = post(
+        async move |Path(id): Path<String>, response: Request<Body>| {
+            complete(&completing, &id, response).await
+        },
+    );
     let routes = Router::new()
         .route("/jobs", service(&layer(operations, options), options))
+        .route("/complete/{id}", complete)
         .nest_service("/status", operations.status_service());
     open(routes, operations)
 }
 
 /// How jobs are deferred, in every dialect.
 pub(crate) fn layer(operations: &Operations, options: &Options) -> DeferLayer {
-    let layer = operations.layer().wait(options.hold).check(check);
+    let layer = options.runs(operations.layer().wait(options.hold).check(check));
     if options.strict_keys {
         layer.strict_keys()
     } else {
@@ -45,10 +53,10 @@ pub(crate) fn layer(operations: &Operations, options: &Options) -> DeferLayer {
 
 /// Jobs by every method.
 pub(crate) fn service(layer: &DeferLayer, options: &Options) -> MethodRouter {
-    let at_most = request_body(options);
+    let (at_most, node) = (request_body(options), options.node.clone());
     any_service(deferred(
         layer,
-        service_fn(move |request| run(request, at_most)),
+        service_fn(move |request| run(request, at_most, node.clone())),
     ))
 }
 
@@ -57,16 +65,19 @@ pub(crate) fn run_then<T>(options: &Options, then: T) -> impl Inner
 where
     T: Fn(&request::Parts) -> Response<Body> + Clone + Send + Sync + 'static,
 {
-    let at_most = request_body(options);
+    let (at_most, node) = (request_body(options), options.node.clone());
     service_fn(move |request: Request<Body>| {
-        let then = then.clone();
+        let (then, node) = (then.clone(), node.clone());
         async move {
             let (head, body) = request.into_parts();
-            let done = run(Request::from_parts(head.clone(), body), at_most).await?;
-            Ok(match done.status() {
-                StatusCode::OK => then(&head),
-                _ => done,
-            })
+            let request = Request::from_parts(head.clone(), body);
+            let done = run(request, at_most, node.clone()).await?;
+            if done.status() != StatusCode::OK {
+                return Ok(done);
+            }
+            let mut done = then(&head);
+            node.mark(&mut done);
+            Ok(done)
         }
     })
 }
@@ -129,6 +140,7 @@ pub(crate) async fn check(request: Request<Bytes>) -> Result<(), Response<Bytes>
 pub(crate) async fn run(
     request: Request<Body>,
     at_most: usize,
+    node: Node,
 ) -> Result<Response<Body>, NoResponse> {
     let (head, body) = request.into_parts();
     if head.method == Method::OPTIONS {
@@ -142,11 +154,43 @@ pub(crate) async fn run(
     // Only what passes the layer unheld, such as HEAD, has not been checked before.
     match job {
         Ok(job) => {
+            let tell = |event| node.tell(event, operation.as_ref(), &job.echo);
+            // A run that nobody has witnessed must not be.
+            tell("begins").map_err(|_| NoResponse)?;
             job.sleep(operation.as_ref()).await;
-            job.answer()
+            tell("ends").map_err(|_| NoResponse)?;
+            let mut response = job.answer()?;
+            node.mark(&mut response);
+            Ok(response)
         }
         Err(invalid) => Ok(invalid.response()),
     }
+}
+
+/// Ends an operation from outside, wherever it runs: what was sent is its result.
+async fn complete(operations: &Operations, id: &str, result: Request<Body>) -> Response<Body> {
+    let Ok(id) = id.parse() else {
+        return status(StatusCode::NOT_FOUND);
+    };
+    let (head, body) = result.into_parts();
+    let mut result = Response::new(body);
+    if let Some(kind) = head.headers.get(header::CONTENT_TYPE) {
+        let kind = kind.clone();
+        result.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    status(match operations.complete(id, result).await {
+        Ok(Settled::Done(_)) => StatusCode::NO_CONTENT,
+        Ok(Settled::Stands(_)) => StatusCode::CONFLICT,
+        Ok(Settled::Unknown) => StatusCode::NOT_FOUND,
+        Err(CompleteError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    })
+}
+
+fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
 }
 
 fn methods() -> Response<Body> {

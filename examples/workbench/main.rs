@@ -17,6 +17,17 @@
 //! curl -i http://127.0.0.1:8080/work -d hello                                           # the mode for load: lean, limits lifted
 //! ```
 //!
+//! Several on one file, which runs are told apart by their answers' `Job-Node`:
+//!
+//! ```sh
+//! workbench --listen 127.0.0.1:8080 --store sqlite:/tmp/operations.db --node web --accept-only --attempts 3
+//! workbench --listen 127.0.0.1:8081 --store sqlite:/tmp/operations.db --node one --attempts 3 --lease 2
+//!
+//! curl -i http://127.0.0.1:8080/plain/jobs -d ms=20000                                  # accepted by one, run by the other
+//! curl -i http://127.0.0.1:8081/plain/status/ID -H 'Prefer: wait=30'
+//! curl -i http://127.0.0.1:8080/plain/complete/ID --json '{"by":"hand"}'                # ends it from outside
+//! ```
+//!
 //! Ctrl-c ends it in order: what runs is given time, then the server stops. A second one ends it at once.
 //!
 //! Load of 10,000 connections wants as many open files: `ulimit -n 20000`.
@@ -25,6 +36,7 @@ mod azure;
 mod cors;
 mod fhir;
 mod jobs;
+mod node;
 mod odata;
 mod options;
 mod same_url;
@@ -89,13 +101,18 @@ async fn run(options: Options) -> Result<(), BoxError> {
     let base = options.base_url.clone();
     let base = base.unwrap_or_else(|| format!("http://{address}"));
 
-    let plain = Operations::builder()
+    let store = options.open()?;
+    let mut plain = Operations::builder()
         .mount("/plain/status")
         .base_url(&base)
         .limits(options.limits.clone())
-        .shared_keys()
-        .build()?;
-    let load = work::operations(options.base_url.as_deref())?;
+        .shared_keys();
+    if let Some(store) = &store {
+        plain = plain.store(store.clone());
+    }
+    let plain = plain.build()?;
+    let shares = store.is_some();
+    let load = work::operations(options.base_url.as_deref(), store)?;
     // One store for all dialects.
     let prefixes = [
         ("/azure", azure::router(&plain, &options)?, azure::HELP),
@@ -109,6 +126,12 @@ async fn run(options: Options) -> Result<(), BoxError> {
     ];
     let site =
         site(&base, jobs::router(&plain, &options), prefixes).route("/usage", usage(&plain, &load));
+    if shares && !options.accept_only {
+        // What is run again passes through all layers.
+        let jobs = plain.worker::<_, Body>("default", site.clone());
+        tokio::spawn(jobs.run());
+        tokio::spawn(work::worker(&load));
+    }
 
     // The handler is there before the address is told: whoever reads it may end the server at once.
     let stop = stop_signal()?;
@@ -118,11 +141,16 @@ async fn run(options: Options) -> Result<(), BoxError> {
 
     let connections = GracefulShutdown::new();
     let in_order = {
-        let accepting = accept(&listener, &connections, work::service(&load), site);
+        let accepting = accept(
+            &listener,
+            &connections,
+            work::service(&load, &options),
+            site,
+        );
         let ending = async {
             stop.await;
             tokio::select! {
-                () = drain(&plain, &load, options.drain) => Ok(true),
+                () = drain(&plain, &load, options.drain, shares) => Ok(true),
                 () = stop_signal()? => io::Result::Ok(false),
             }
         };
@@ -141,13 +169,18 @@ async fn run(options: Options) -> Result<(), BoxError> {
 
 /// The first half of the end. The server goes on accepting meanwhile, so that clients that poll can be answered; only
 /// then are the connections closed.
-async fn drain(plain: &Operations, load: &Operations, deadline: Duration) {
+async fn drain(plain: &Operations, load: &Operations, deadline: Duration, shares: bool) {
     let (plain, load) = tokio::join!(plain.drain(deadline), load.drain(deadline));
     eprintln!(
-        "drained: {} finished, {} interrupted, {} results unread",
+        "drained: {} finished, {} handed back, {} interrupted, {} results unread",
         plain.finished + load.finished,
+        plain.handed_back + load.handed_back,
         plain.interrupted + load.interrupted,
-        plain.unread + load.unread,
+        if shares {
+            plain.unread
+        } else {
+            plain.unread + load.unread
+        },
     );
 }
 
@@ -263,6 +296,7 @@ fn site<const N: usize>(
          curl -i {base}/plain/status/ID -X DELETE          # cancels\n\
          curl -i {base}/plain/status/ID/status             # the status document\n\
          curl -i {base}/plain/status/ID/result -X DELETE   # forgets\n\
+         curl -i {base}/plain/complete/ID --json '{{}}'     # ends it from outside: what was sent is its result\n\
          curl -i {base}/work -d hello                      # for load; monitors under /operations/ID\n\
          curl -i {base}/usage                              # what is held now\n\
          curl -i {base}/healthz\n"

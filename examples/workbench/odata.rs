@@ -19,9 +19,10 @@ curl -i '{base}/odata/$async/ID' -X DELETE          # cancels
 pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, BuildError> {
     let operations = plain.also("/odata/$async", OData::new())?;
     let layer = jobs::layer(&operations, options).check(check);
-    let at_most = jobs::request_body(options);
-    let jobs = service_fn(move |request| async move {
-        told(jobs::run(request, at_most).await?, at_most).await
+    let (at_most, node) = (jobs::request_body(options), options.node.clone());
+    let jobs = service_fn(move |request| {
+        let node = node.clone();
+        async move { told(jobs::run(request, at_most, node).await?, at_most).await }
     });
     let routes = Router::new()
         .route_service("/Jobs", jobs::deferred(&layer, jobs))

@@ -1,7 +1,11 @@
 //! What the command line and the environment say.
 
-use std::{fmt::Write, time::Duration};
-use tower_lro::Limits;
+use crate::node::Node;
+use std::{fmt::Write, num::NonZeroU16, path::PathBuf, sync::Arc, time::Duration};
+use tower_lro::{
+    DeferLayer, Limits,
+    store::{SqliteError, SqliteOptions, SqliteStore},
+};
 
 pub(crate) enum Command {
     Serve(Box<Options>),
@@ -17,6 +21,49 @@ pub(crate) struct Options {
     /// What running work is given at the end.
     pub(crate) drain: Duration,
     pub(crate) limits: Limits,
+    /// A file that keeps operations; memory without one.
+    pub(crate) file: Option<PathBuf>,
+    lease: Option<Duration>,
+    /// Whether nothing runs in this process.
+    pub(crate) accept_only: bool,
+    attempts: NonZeroU16,
+    pub(crate) node: Node,
+}
+
+impl Options {
+    /// The file that keeps the operations of all prefixes, if there is one.
+    pub(crate) fn open(&self) -> Result<Option<Arc<SqliteStore>>, SqliteError> {
+        let Some(path) = &self.file else {
+            return Ok(None);
+        };
+        let mut options = SqliteOptions::default();
+        if let Some(lease) = self.lease {
+            options = options.lease(lease);
+        }
+        // Of memory there is less than of disk: what was not asked for is the file's default.
+        let (asked, unasked) = (&self.limits, Limits::default());
+        if asked.stored != unasked.stored {
+            options = options.operations(asked.stored);
+        }
+        if asked.stored_bytes != unasked.stored_bytes {
+            options = options.bytes(asked.stored_bytes);
+        }
+        if asked.tombstones != unasked.tombstones {
+            options = options.tombstones(asked.tombstones);
+        }
+        options = options.tombstone_for(asked.tombstone_for);
+        options.open(path).map(|store| Some(Arc::new(store)))
+    }
+
+    /// Who runs what is accepted, and how often.
+    pub(crate) fn runs<M>(&self, layer: DeferLayer<M>) -> DeferLayer<M> {
+        let layer = layer.attempts(self.attempts);
+        if self.accept_only {
+            layer.accept_only()
+        } else {
+            layer
+        }
+    }
 }
 
 /// Where a flag's value goes.
@@ -126,7 +173,14 @@ pub(crate) fn help() -> String {
          \x20 --hold TIME              an answer is held back so long when the client does not say [0s]\n\
          \x20 --strict-keys            409 to a repeated idempotency key until the operation has ended\n\
          \x20 --drain TIME             given to running work at the end [10s]\n\
+         \x20 --node NAME              jobs that run here are answered with `Job-Node: NAME`\n\
+         \x20 --witness FILE           gets a line when a job begins or ends here, before it goes on\n\
+         \x20 --store STORE            memory, or sqlite:PATH: a file, which several processes may share [memory]\n\
          \x20 --help\n\n\
+         With --store sqlite:PATH, /work included:\n\n\
+         \x20 --lease TIME             a process that is dead for so long loses what it runs [15s]\n\
+         \x20 --attempts N             runs of one operation whose processes die; once only those end as lost [1]\n\
+         \x20 --accept-only            runs nothing: that is for processes without this flag\n\n\
          Limits of /plain/jobs. TIME: 400ms, 30s, 2h 5m, or seconds. BYTES: 4096, 64KiB, 2MiB, 1GiB.\n\n",
     );
     let mut limits = Limits::default();
@@ -144,7 +198,8 @@ pub(crate) fn help() -> String {
         let _ = writeln!(help, "  {flag:<26} {what} [{default}]");
     }
     help.push_str(
-        "\n/work lifts the limits. Its environment: WORK_MS, how long the work sleeps [0]; EXPIRE_SECS, life after the\n\
+        "\nOf a file: stored [1000000], stored-bytes [4096MiB], tombstones [1000000], for /work too.\n\
+         \n/work lifts the limits. Its environment: WORK_MS, how long the work sleeps [0]; EXPIRE_SECS, life after the\n\
          end [86400].\n",
     );
     help
@@ -166,6 +221,11 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = String>) -> Result<Comman
         strict_keys: false,
         drain: DRAIN,
         limits: Limits::default(),
+        file: None,
+        lease: None,
+        accept_only: false,
+        attempts: NonZeroU16::MIN,
+        node: Node::default(),
     };
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
@@ -179,6 +239,10 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = String>) -> Result<Comman
                 options.strict_keys = true;
                 continue;
             }
+            ("--accept-only", None) => {
+                options.accept_only = true;
+                continue;
+            }
             _ => {}
         }
         let mut value = || {
@@ -190,6 +254,11 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = String>) -> Result<Comman
             "--base-url" => options.base_url = Some(value()?),
             "--hold" => options.hold = time(&flag, &value()?)?,
             "--drain" => options.drain = time(&flag, &value()?)?,
+            "--store" => options.file = store(&flag, &value()?)?,
+            "--lease" => options.lease = Some(time(&flag, &value()?)?),
+            "--attempts" => options.attempts = number(&flag, &value()?)?,
+            "--node" => options.node.name(&value()?)?,
+            "--witness" => options.node.witness(value()?.as_ref())?,
             _ => {
                 let name = flag.strip_prefix("--");
                 let Some((_, field, _)) = LIMITS.iter().find(|(known, ..)| Some(*known) == name)
@@ -206,7 +275,28 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = String>) -> Result<Comman
             }
         }
     }
+    if options.file.is_none() {
+        // In memory nobody else could run what is accepted here, and nothing outlives this process.
+        let idle = [
+            ("--lease", options.lease.is_some()),
+            ("--attempts", options.attempts > NonZeroU16::MIN),
+            ("--accept-only", options.accept_only),
+        ];
+        if let Some((flag, _)) = idle.iter().find(|(_, told)| *told) {
+            return Err(format!("{flag} wants --store sqlite:PATH"));
+        }
+    }
     Ok(Command::Serve(Box::new(options)))
+}
+
+fn store(flag: &str, value: &str) -> Result<Option<PathBuf>, String> {
+    match (value, value.strip_prefix("sqlite:")) {
+        ("memory", _) => Ok(None),
+        (_, Some(path)) if !path.is_empty() => Ok(Some(path.into())),
+        _ => Err(format!(
+            "{flag}: {value:?} is neither memory nor sqlite:PATH"
+        )),
+    }
 }
 
 fn time(flag: &str, value: &str) -> Result<Duration, String> {

@@ -2,11 +2,13 @@
 //!
 //! `WORK_MS` is how long the work sleeps (0, the default: not at all), `EXPIRE_SECS` how long an ended operation is kept.
 
+use crate::options::Options;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body::Body;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
-use std::{convert::Infallible, future::Future, time::Duration};
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 use tower::{Service, service_fn};
 use tower_lro::{
     BuildError, Limits, Operations,
@@ -15,10 +17,12 @@ use tower_lro::{
         rebuild::{Buffered, Rebuilt},
     },
     dialect::Head,
+    store::SqliteStore,
 };
 
 const PATH: &str = "/work";
 const MOUNT: &str = "/operations";
+const QUEUE: &str = "work";
 /// Of an answer.
 const LENGTH: usize = 1024;
 
@@ -33,7 +37,10 @@ pub(crate) fn is_for(uri: &Uri) -> bool {
 }
 
 /// An engine whose limits do not stand in the way.
-pub(crate) fn operations(base_url: Option<&str>) -> Result<Operations, BuildError> {
+pub(crate) fn operations(
+    base_url: Option<&str>,
+    store: Option<Arc<SqliteStore>>,
+) -> Result<Operations, BuildError> {
     let mut limits = Limits::default();
     // Some more than the 10^6 that a run stores: there are those of the warm-up.
     limits.stored = 1_200_000;
@@ -51,6 +58,9 @@ pub(crate) fn operations(base_url: Option<&str>) -> Result<Operations, BuildErro
         .mount(MOUNT)
         .limits(limits)
         .shared_keys();
+    if let Some(store) = store {
+        builder = builder.store(store);
+    }
     if let Some(base_url) = base_url {
         builder = builder.base_url(base_url);
     }
@@ -60,6 +70,7 @@ pub(crate) fn operations(base_url: Option<&str>) -> Result<Operations, BuildErro
 /// `POST /work`, and its monitors.
 pub(crate) fn service(
     operations: &Operations,
+    options: &Options,
 ) -> impl Service<
     Request<RequestBody>,
     Response = Reply,
@@ -69,34 +80,52 @@ pub(crate) fn service(
 + Send
 + Sync
 + 'static {
-    let pause = Duration::from_millis(number("WORK_MS").unwrap_or(0));
-    operations
+    let layer = operations
         .layer()
+        .queue(QUEUE)
         .when(|head: Head<'_>| head.method == Method::POST && head.uri.path() == PATH)
         .rebuild_with(|read: Buffered| {
             Rebuilt::ready(Either::Right(Full::new(read.into_parts().0)))
-        })
-        .wrap(service_fn(move |request: Request<RequestBody>| {
-            // The future lives as long as the work: of the request it takes along only what it needs.
-            let refusal = refusal(&request);
-            let mut body = request.into_body();
-            async move {
-                if let Some(status) = refusal {
-                    return Ok(refused(status));
-                }
-                if !pause.is_zero() {
-                    tokio::time::sleep(pause).await;
-                }
-                let mut answer = Vec::with_capacity(LENGTH);
-                while let Some(Ok(frame)) = body.frame().await {
-                    let data = frame.data_ref().map_or(&[][..], |data| data);
-                    let room = LENGTH - answer.len();
-                    answer.extend_from_slice(&data[..data.len().min(room)]);
-                }
-                answer.resize(LENGTH, b'x');
-                Ok(answered(answer))
+        });
+    options.runs(layer).wrap(handler())
+}
+
+/// Runs what others have accepted, or lost.
+pub(crate) fn worker(operations: &Operations) -> impl Future<Output = ()> + Send + use<> {
+    operations.worker::<_, Full<Bytes>>(QUEUE, handler()).run()
+}
+
+fn handler<B>()
+-> impl Service<Request<B>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ Sync
++ 'static
+where
+    B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
+{
+    let pause = Duration::from_millis(number("WORK_MS").unwrap_or(0));
+    service_fn(move |request: Request<B>| {
+        // The future lives as long as the work: of the request it takes along only what it needs.
+        let refusal = refusal(&request);
+        let mut body = request.into_body();
+        async move {
+            if let Some(status) = refusal {
+                return Ok(refused(status));
             }
-        }))
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let mut answer = Vec::with_capacity(LENGTH);
+            while let Some(Ok(frame)) = body.frame().await {
+                let data = frame.data_ref().map_or(&[][..], |data| data);
+                let room = LENGTH - answer.len();
+                answer.extend_from_slice(&data[..data.len().min(room)]);
+            }
+            answer.resize(LENGTH, b'x');
+            Ok(answered(answer))
+        }
+    })
 }
 
 fn answered(answer: Vec<u8>) -> Response<Full<Bytes>> {

@@ -3,7 +3,7 @@
 // Each test crate uses what it needs.
 #![allow(dead_code)]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -51,31 +51,37 @@ impl Ask {
 
     /// Sends head and body in one go.
     pub(crate) async fn send(&self, to: SocketAddr) -> Answer {
-        let mut stream = self.begin(to).await;
-        stream.write_all(&self.body).await.unwrap();
+        self.try_send(to).await.unwrap()
+    }
+
+    /// As [`send`](Self::send), to a server that may die meanwhile.
+    pub(crate) async fn try_send(&self, to: SocketAddr) -> io::Result<Answer> {
+        let mut stream = self.begin(to).await?;
+        stream.write_all(&self.body).await?;
         Answer::read(stream).await
     }
 
     /// Sends the body a while after the head, and makes sure that nothing is answered in between.
     pub(crate) async fn send_late(&self, to: SocketAddr) -> Answer {
         assert!(!self.body.is_empty());
-        let mut stream = self.begin(to).await;
+        let mut stream = self.begin(to).await.unwrap();
         let early = timeout(LATE, stream.peek(&mut [0])).await;
         assert!(early.is_err(), "answered before the body: {early:?}");
         stream.write_all(&self.body).await.unwrap();
-        Answer::read(stream).await
+        Answer::read(stream).await.unwrap()
     }
 
-    async fn begin(&self, to: SocketAddr) -> TcpStream {
+    /// Sends the head.
+    pub(crate) async fn begin(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let mut head = format!("{}Host: {to}\r\nConnection: close\r\n", self.line);
         for (name, value) in &self.fields {
             head += &format!("{name}: {value}\r\n");
         }
         head += "\r\n";
-        let mut stream = TcpStream::connect(to).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream
+        let mut stream = TcpStream::connect(to).await?;
+        stream.set_nodelay(true)?;
+        stream.write_all(head.as_bytes()).await?;
+        Ok(stream)
     }
 }
 
@@ -89,12 +95,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    async fn read(mut stream: TcpStream) -> Self {
+    /// Fails when the connection ends before the answer does.
+    async fn read(mut stream: TcpStream) -> io::Result<Self> {
         let mut bytes = Vec::new();
         let read = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
-        read.expect("an answer in time").unwrap();
+        read.expect("an answer in time")?;
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(&bytes)));
+        let Some(end) = end else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
         let head = std::str::from_utf8(&bytes[..end]).unwrap();
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1));
@@ -109,9 +118,15 @@ impl Answer {
         };
         if answer.status != 204 && answer.status != 304 {
             let length = answer.field("content-length").map(str::parse);
-            assert_eq!(length, Some(Ok(answer.body.len())), "{answer:?}");
+            let Some(Ok(length)) = length else {
+                panic!("no length: {answer:?}");
+            };
+            if answer.body.len() < length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            assert_eq!(answer.body.len(), length, "{answer:?}");
         }
-        answer
+        Ok(answer)
     }
 
     /// The only field of that name.

@@ -161,13 +161,13 @@ impl From<Fault> for StoreError {
 /// What an error means for a verb of which nothing was written.
 pub(super) fn kind(error: &rusqlite::Error) -> StoreErrorKind {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
         Some(
             ErrorCode::DatabaseCorrupt
             | ErrorCode::NotADatabase
             | ErrorCode::ConstraintViolation
             | ErrorCode::TypeMismatch,
         ) => StoreErrorKind::Corrupt,
+        // A full disk too: it is emptied sooner or later, and what was to be written would have been in bounds.
         Some(_) => StoreErrorKind::Unavailable,
         // What was read is not what was written.
         None => StoreErrorKind::Corrupt,

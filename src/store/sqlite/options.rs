@@ -98,7 +98,7 @@ impl SqliteOptions {
     }
 
     /// Bytes of the file itself, its write-ahead log and what is free in it not counted. Above it new operations, and
-    /// chunks of long bodies, are refused as on a [full](crate::store::StoreErrorKind::Full) disk; what has been accepted
+    /// chunks of long bodies, are refused as [full](crate::store::StoreErrorKind::Full); what has been accepted
     /// can still end, and be forgotten. Default: as many as the disk has.
     pub const fn file_bytes(mut self, at_most: u64) -> Self {
         self.file_bytes = at_most;

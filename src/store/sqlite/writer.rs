@@ -13,7 +13,7 @@ use crate::{
     record::OperationId,
     store::{Change, StoreError, StoreErrorKind},
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use std::{
     mem,
     sync::{
@@ -216,9 +216,9 @@ impl Writer {
             Err(failed) => {
                 let (kind, error) = match failed {
                     Failed::Begin(error) | Failed::Run(error) => (kind(&error), error),
-                    Failed::Commit(error) => match kind(&error) {
+                    Failed::Commit(error) => match error.sqlite_error_code() {
                         // What makes a commit one comes last, and did not fit.
-                        StoreErrorKind::Full => (StoreErrorKind::Full, error),
+                        Some(ErrorCode::DiskFull) => (kind(&error), error),
                         _ => (StoreErrorKind::Uncertain, error),
                     },
                 };
