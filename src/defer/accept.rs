@@ -569,6 +569,8 @@ impl<'a> Desk<'a> {
                 queue: self.options.queue.clone(),
                 attempts: self.options.attempts,
                 start_within: self.options.terms.start_within,
+                run_time: self.options.terms.run_time,
+                response_body: self.options.terms.response_body,
             }));
         }
         let now = self.engine.clock.wall();

@@ -214,6 +214,8 @@ impl Submission {
             to.bytes(rerun.queue.name().as_bytes());
             to.u16(rerun.attempts.get());
             to.duration(rerun.start_within);
+            to.duration(rerun.run_time);
+            to.u64(rerun.response_body);
         });
     }
 
@@ -235,6 +237,8 @@ impl Submission {
                     queue: Queue::new(from.text()?.to_owned()),
                     attempts: NonZeroU16::new(from.u16()?).ok_or(Malformed(()))?,
                     start_within: from.duration()?,
+                    run_time: from.duration()?,
+                    response_body: from.u64()?,
                 }))
             })?,
         })
@@ -510,6 +514,8 @@ mod tests {
             queue: "large".into(),
             attempts: NonZeroU16::new(3).unwrap(),
             start_within: Duration::from_secs(600),
+            run_time: Duration::from_secs(3600),
+            response_body: 16 << 20,
         }));
         full
     }

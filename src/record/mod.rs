@@ -234,6 +234,10 @@ pub struct Rerun {
     /// Time within which somebody must have claimed it after it was accepted, or given back: over it the operation
     /// fails as [`Reason::NotStarted`].
     pub start_within: Duration,
+    /// Time that each attempt may run.
+    pub run_time: Duration,
+    /// Bytes of its response's body, and of its trailers.
+    pub response_body: u64,
 }
 
 /// Names what a worker takes its operations from. Operations and workers that name none meet in `default`.

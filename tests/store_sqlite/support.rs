@@ -74,6 +74,8 @@ pub(crate) fn record(attempts: u16) -> Arc<Record> {
             queue: "default".into(),
             attempts,
             start_within: Duration::from_secs(600),
+            run_time: Duration::from_secs(3600),
+            response_body: 16 << 20,
         })
     });
     Arc::new(Record::new(OperationId::random(), submission, now()))

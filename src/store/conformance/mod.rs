@@ -158,6 +158,8 @@ impl Draft {
                 queue: Queue::default(),
                 attempts: NonZeroU16::new(attempts).unwrap(),
                 start_within: START_WITHIN,
+                run_time: KEEP_FOR,
+                response_body: 1 << 20,
             }),
             ..Self::default()
         }
