@@ -2,15 +2,15 @@
 
 use crate::record::{OperationId, Stop};
 use std::{error::Error, future::Future};
+use tokio::task::JoinHandle;
 
 /// Spawns in the caller's span.
-pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     #[cfg(feature = "tracing")]
     if !tracing::Span::current().is_disabled() {
-        tokio::spawn(tracing::Instrument::in_current_span(task));
-        return;
+        return tokio::spawn(tracing::Instrument::in_current_span(task));
     }
-    tokio::spawn(task);
+    tokio::spawn(task)
 }
 
 /// Why an operation ended without a response.

@@ -206,7 +206,7 @@ impl ReplyBody {
         }
     }
 
-    /// Removes what is stored elsewhere once it has been read: no record names it.
+    /// Removes what is stored elsewhere once it has been read: no record names it (any more).
     pub(crate) fn remove_at_end(&mut self) {
         if let Some(rest) = &mut self.rest {
             rest.remove_at_end();

@@ -81,7 +81,7 @@ impl Operations {
             let idle = self.engine.idle.notified();
             tokio::pin!(idle);
             idle.as_mut().enable();
-            if self.engine.places.pending() == 0 {
+            if self.engine.places.are_empty() {
                 return;
             }
             idle.await;

@@ -26,6 +26,8 @@ struct Claims {
     by_operation: HashMap<OperationId, Beat>,
     /// Whether there is a task that sees to them.
     beating: bool,
+    /// When they were all renewed last, or there were none.
+    renewed: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,13 @@ impl Heartbeat {
         self.lease
     }
 
+    /// Whether the claims should have been renewed a good while ago.
+    pub(super) fn is_late(&self) -> bool {
+        let claims = self.claims();
+        let late = |renewed: Instant| renewed.elapsed() > self.lease / 2;
+        !claims.by_operation.is_empty() && claims.renewed.is_some_and(late)
+    }
+
     fn claims(&self) -> MutexGuard<'_, Claims> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,6 +81,7 @@ impl Heartbeat {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             claims.beating = true;
+            claims.renewed = Some(Instant::now());
             let beating = Beating {
                 engine: Arc::downgrade(engine),
                 over: false,
@@ -114,8 +124,14 @@ impl Heartbeat {
     }
 
     /// The store has heard it. Gives what runs here by claims that are void.
-    fn heard(&self, held: Vec<Held>, void: &[OperationId]) -> Vec<Arc<Live>> {
+    fn heard(
+        &self,
+        held: Vec<Held>,
+        void: &[OperationId],
+        renewed: Option<Instant>,
+    ) -> Vec<Arc<Live>> {
         let mut claims = self.claims();
+        claims.renewed = claims.renewed.max(renewed);
         let mut lost = Vec::new();
         for Held {
             id,
@@ -182,7 +198,7 @@ async fn renew(mut beating: Beating, interval: Duration) {
         // What is not answered in time is asked again.
         match tokio::time::timeout(interval, engine.store.renew(&held)).await {
             Ok(Ok(void)) => {
-                for live in heartbeat.heard(held, &void) {
+                for live in heartbeat.heard(held, &void, everything.then_some(began)) {
                     // It has been ended, or is run by another: nothing is left to write.
                     live.raise(Signal::Ended);
                     engine.hub.ended(live.id());

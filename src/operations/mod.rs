@@ -19,7 +19,7 @@ pub(crate) use self::{
     heartbeat::Heartbeat,
     hub::{Reader, Until},
     live::{Detach, Live, News, Signal},
-    places::{Discard, Place, UploadBytes},
+    places::{Claiming, Discard, Place, UploadBytes},
     sweeper::Sweeper,
 };
 
@@ -240,11 +240,16 @@ impl Engine {
     }
 
     /// What this process knows of an operation beyond its record.
-    pub(crate) fn sighting(&self, record: &Record) -> Option<Sighting> {
+    pub(crate) fn sighting(self: &Arc<Self>, record: &Record) -> Option<Sighting> {
         if record.phase().is_ended() {
             return None;
         }
-        Some(self.live.get(record.id)?.sighting())
+        let live = self.live.get(record.id);
+        if live.is_none() && self.heartbeat.is_some() {
+            // Whoever runs it may be gone, and nobody else here may have had a reason to look.
+            Sweeper::wake(self);
+        }
+        Some(live?.sighting())
     }
 
     /// The face that accepted a record, if it is another than `face`, mounted here, and of the same dialect.
@@ -290,12 +295,17 @@ impl Engine {
             .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
     }
 
+    /// Nobody needs a blob any more.
+    pub(crate) fn discard(&self, blob: Option<BlobId>) {
+        drop(blob.map(|blob| Unnamed::new(self.store.clone(), blob)));
+    }
+
     /// A blob was written for an end that another has come before. Where nobody knows, the sweep will.
     pub(crate) fn discard_unless_named(&self, blob: Option<BlobId>, settled: &Settled) {
         if let (Some(blob), Settled::Done(record) | Settled::Stands(record)) = (blob, settled)
             && record.ending().and_then(Ending::blob) != Some(blob)
         {
-            drop(Unnamed::new(self.store.clone(), blob));
+            self.discard(Some(blob));
         }
     }
 

@@ -14,6 +14,8 @@ pub(crate) struct Places {
     running: AtomicU64,
     uploading_bytes: AtomicU64,
     discards: AtomicU64,
+    /// Workers that are just being given something to run.
+    claiming: AtomicU64,
 }
 
 impl Places {
@@ -34,6 +36,11 @@ impl Places {
     }
     pub(crate) fn pending(&self) -> u64 {
         self.pending.load(Ordering::SeqCst)
+    }
+    /// Whether nothing runs, waits to run, or is about to be claimed.
+    pub(crate) fn are_empty(&self) -> bool {
+        // What is claimed is pending before its claiming is over.
+        self.claiming.load(Ordering::SeqCst) == 0 && self.pending() == 0
     }
 }
 
@@ -125,6 +132,28 @@ impl Drop for Place {
             engine.idle.notify_waiters();
         }
         engine.places.taken.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A worker asks the store for something to run: a drain waits until it has it, lest it be claimed by nobody.
+#[derive(Debug)]
+pub(crate) struct Claiming(Arc<Engine>);
+
+impl Claiming {
+    /// `None`, if the server is draining.
+    pub(crate) fn begin(engine: &Arc<Engine>) -> Option<Self> {
+        engine.places.claiming.fetch_add(1, Ordering::SeqCst);
+        let claiming = Self(engine.clone());
+        // A drain says so before it looks, so that one sees the other.
+        (!engine.is_draining()).then_some(claiming)
+    }
+}
+
+impl Drop for Claiming {
+    fn drop(&mut self) {
+        if self.0.places.claiming.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
     }
 }
 

@@ -61,6 +61,11 @@ impl Sweeper {
         }
     }
 
+    /// Something may be due by what others did, or no longer do.
+    pub(crate) fn wake(engine: &Arc<Engine>) {
+        Self::due(engine, LONGEST);
+    }
+
     fn plan(&self, at: u64) {
         // The store was told before, and a round takes its plan back before it asks the store: one sees the other.
         fence(Ordering::SeqCst);
@@ -122,6 +127,13 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>) {
         let Some(engine) = awake.0.upgrade() else {
             return;
         };
+        if engine.heartbeat.as_ref().is_some_and(Heartbeat::is_late) {
+            // The claims of this process have lapsed, perhaps, because the store could not be reached, or since the process
+            // stood still: it is not to be the one who takes them for those of the dead.
+            let now = millis(engine.clock.elapsed());
+            engine.sweeper.planned.fetch_min(now, Ordering::SeqCst);
+            continue;
+        }
         engine.sweeper.planned.store(NEVER, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let next = loop {

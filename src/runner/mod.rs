@@ -61,7 +61,7 @@ pub(crate) struct Terms {
 pub(crate) struct Task {
     /// Until it is kept: a store that is the only one to hold a record changes it in place.
     record: Option<Arc<Record>>,
-    /// Until it is kept, where it is to be kept too.
+    /// Until it is kept, where it is to be kept too; and then until the end, if its body is kept elsewhere.
     request: Option<Box<StoredRequest>>,
     target: Arc<str>,
     terms: Arc<Terms>,
@@ -255,7 +255,10 @@ where
     }
     let (tell, told) = oneshot::channel();
     trace::spawn(async move {
-        let (claim, kept) = keep(task.engine(), record, request).await.split();
+        let mut request = request;
+        let kept = keep(task.engine(), record, &mut request).await;
+        task.request = request;
+        let (claim, kept) = kept.split();
         if let Some(claim) = &claim {
             Heartbeat::keep(task.engine(), claim, &task.live);
         }
@@ -292,7 +295,7 @@ pub(crate) fn keep_queued(
     let (tell, told) = oneshot::channel();
     // In a task of its own: whoever asked for it may go away while nobody knows whether it is kept.
     trace::spawn(async move {
-        let created = create(&engine, &record, Some(request), true).await;
+        let created = create(&engine, &record, &mut Some(request), true).await;
         drop(place);
         let _ = tell.send(queued(created));
     });
@@ -310,7 +313,7 @@ fn queued(created: Result<Created, StoreError>) -> Kept {
 async fn keep(
     engine: &Engine,
     record: Option<Arc<Record>>,
-    request: Option<Box<StoredRequest>>,
+    request: &mut Option<Box<StoredRequest>>,
 ) -> Kept<Claim> {
     // It has been tried before, in vain.
     let Some(record) = record else {
@@ -319,19 +322,17 @@ async fn keep(
     create(engine, &record, request, false).await.into()
 }
 
+/// Of the request, what names its blob is left.
 async fn create(
     engine: &Engine,
     record: &Arc<Record>,
-    request: Option<Box<StoredRequest>>,
+    request: &mut Option<Box<StoredRequest>>,
     for_queue: bool,
 ) -> Result<Created, StoreError> {
     const TRIES: u32 = 3;
-    let request = match request {
-        Some(request) if is_long(engine, Some(&request)) => {
-            Some(blob::stow_request(&*engine.store, request).await?)
-        }
-        other => other,
-    };
+    if let Some(long) = request.take_if(|request| is_long(engine, Some(request))) {
+        *request = Some(blob::stow_request(&*engine.store, long).await?);
+    }
     let intent = match request.as_deref() {
         Some(request) if for_queue => Intent::Queue(request),
         request => Intent::Run(request),
@@ -343,7 +344,10 @@ async fn create(
         }
         created = engine.store.create(record, intent).await;
     }
-    if let Some(id) = request.as_ref().and_then(|request| request.body().blob())
+    let blob = request.as_ref().and_then(|request| request.body().blob());
+    if blob.is_none() {
+        *request = None;
+    } else if let Some(id) = blob
         && !matches!(created, Ok(Created::New(_) | Created::Queued))
         && !is_uncertain(&created)
     {
@@ -432,7 +436,7 @@ where
                     Turn::Unwanted => break End::Unwanted,
                 };
                 if claim.is_none() && !detached {
-                    let mut keeping = Box::pin(keep(&engine, record.take(), request.take()));
+                    let mut keeping = Box::pin(keep(&engine, record.take(), request));
                     let kept = poll_fn(|cx| {
                         let kept = keeping.as_mut().poll(cx);
                         // The work and its limits do not wait for the store. A detach does: it is asked for still.
@@ -542,6 +546,9 @@ impl Task {
         let reply = match settled {
             Some(Settled::Done(record)) => {
                 self.engine().ended(&record);
+                if let Some(request) = &self.request {
+                    self.engine().discard(request.body().blob());
+                }
                 reply
             }
             // Cancelled, or completed from outside, at the last moment: that stands, and the monitor tells which.

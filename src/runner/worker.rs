@@ -1,8 +1,8 @@
 use super::{End, Task, Terms, Work, blob, close, run};
 use crate::{
     defer::rebuild::{Buffered, Rebuild},
-    operations::{Heartbeat, Live, Operations, Place, Signal, Sweeper},
-    record::{Queue, Stop, StoredRequest},
+    operations::{Claiming, Engine, Heartbeat, Live, Operations, Place, Signal, Sweeper},
+    record::{Content, Queue, Record, Stop, StoredRequest},
     store::{Change, Changes, Claim, Claimed, StoreError, StoreErrorKind},
     trace,
 };
@@ -12,13 +12,16 @@ use http_body::Body;
 use std::{
     error::Error,
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     marker::PhantomData,
     num::NonZeroU16,
+    panic::resume_unwind,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::sync::oneshot;
 use tower_service::Service;
 
 /// Tells the inner service, from the second attempt on, which one it is.
@@ -41,6 +44,9 @@ type Restore = Arc<dyn Fn(&mut Parts) + Send + Sync>;
 /// [secrets](crate::DeferLayer::not_stored): the router to give here is the one *below* what authenticates, and what it
 /// needs besides is put back by [`restore`](Self::restore). Layers of this crate let the request pass.
 ///
+/// Time to start and to run, and the length of the response, are limited as the layer has it that accepted the
+/// operation; the [grace](crate::Limits::cancel_grace) of a cancel as it is here.
+///
 /// At the second attempt and later ones the request has a field `Operation-Attempt` with its number.
 #[must_use = "it runs nothing until it is told to"]
 pub struct Worker<S, B> {
@@ -48,26 +54,17 @@ pub struct Worker<S, B> {
     queue: Queue,
     inner: S,
     restore: Option<Restore>,
-    terms: Terms,
     poll_every: Duration,
     body: PhantomData<fn() -> B>,
 }
 
 impl<S, B> Worker<S, B> {
     pub(crate) fn new(operations: Operations, queue: Queue, inner: S) -> Self {
-        let limits = &operations.engine.limits;
-        let terms = Terms {
-            start_within: limits.start_within,
-            run_time: limits.run_time,
-            cancel_grace: limits.cancel_grace,
-            response_body: limits.response_body,
-        };
         Self {
             operations,
             queue,
             inner,
             restore: None,
-            terms,
             poll_every: Duration::from_secs(1),
             body: PhantomData,
         }
@@ -77,18 +74,6 @@ impl<S, B> Worker<S, B> {
     /// block. One that panics ends the operation as [`Reason::Panicked`](crate::record::Reason::Panicked).
     pub fn restore(mut self, hook: impl Fn(&mut Parts) + Send + Sync + 'static) -> Self {
         self.restore = Some(Arc::new(hook));
-        self
-    }
-
-    /// Time that an operation may run here. Default [`Limits::run_time`](crate::Limits::run_time).
-    pub fn run_time(mut self, at_most: Duration) -> Self {
-        self.terms.run_time = at_most;
-        self
-    }
-
-    /// Bytes of one response body, and of its trailers. Default [`Limits::response_body`](crate::Limits::response_body).
-    pub fn response_body(mut self, bytes: u64) -> Self {
-        self.terms.response_body = bytes;
         self
     }
 
@@ -116,19 +101,33 @@ where
     /// # Cancel safety
     ///
     /// Dropped, it takes no more; what it has taken runs on.
+    ///
+    /// # Panics
+    ///
+    /// If the store does.
     pub async fn run(self) {
+        // In a task of its own: what is dropped while the store gives it something leaves that to nobody.
+        let (_here, dropped) = oneshot::channel();
+        let ended = trace::spawn(self.take_and_run(dropped)).await;
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            resume_unwind(panic);
+        }
+    }
+
+    async fn take_and_run(self, mut dropped: oneshot::Receiver<()>) {
         let engine = self.operations.engine.clone();
-        let terms = Arc::new(self.terms);
         // What others have lost is found by sweeping.
         Sweeper::due(&engine, Duration::ZERO);
         let mut changes = engine.store.changes();
-        while !engine.is_draining() {
-            let Ok(first) = engine.turns.acquire().await else {
+        loop {
+            let Ok(Ok(first)) = unless(&mut dropped, engine.turns.acquire()).await else {
                 return;
             };
-            if engine.is_draining() {
+            let Some(claiming) = Claiming::begin(&engine) else {
                 return;
-            }
+            };
             let mut turns = vec![first];
             turns.extend(std::iter::from_fn(|| engine.turns.try_acquire().ok()).take(BATCH - 1));
             let at_most = u16::try_from(turns.len()).ok().and_then(NonZeroU16::new);
@@ -145,13 +144,17 @@ where
             let is_idle = claimed.is_empty();
             for (claimed, turn) in claimed.into_iter().zip(turns.drain(..)) {
                 let place = Place::with_turn(&engine, turn);
-                let work = self.begin(place, &terms, claimed);
+                let work = self.begin(place, claimed);
                 trace::spawn(work);
             }
             drop(turns);
+            drop(claiming);
             if is_idle {
                 // Woken for nothing now and then, and late at worst.
-                let _ = tokio::time::timeout(self.poll_every, claimable(&mut *changes)).await;
+                let news = tokio::time::timeout(self.poll_every, claimable(&mut *changes));
+                if unless(&mut dropped, news).await.is_err() {
+                    return;
+                }
             } else {
                 tokio::task::yield_now().await;
             }
@@ -161,7 +164,6 @@ where
     fn begin(
         &self,
         place: Place,
-        terms: &Arc<Terms>,
         claimed: Claimed,
     ) -> impl Future<Output = ()> + Send + use<S, B, R> {
         let Claimed {
@@ -172,6 +174,7 @@ where
         let engine = place.engine().clone();
         let live = Arc::new(Live::new(&record, &engine));
         let method = record.submission.method.clone();
+        let terms = Arc::new(terms(&engine, &record));
         let mut task = Task::new(record, None, terms.clone(), live.clone(), place);
         // It is kept already.
         task.record = None;
@@ -185,16 +188,26 @@ where
             restore: self.restore.clone(),
         };
         async move {
-            let body = match blob::read_whole(&*engine.store, request.body()).await {
-                Ok(body) => body,
-                Err(error) => return unreadable(task, claim, error).await,
+            let read = read(&engine, &terms, request.body());
+            let body = match unless(live.stopped(), read).await {
+                Ok(Ok(body)) => body,
+                Ok(Err((stop, error))) => return unread(task, claim, stop, error).await,
+                Err(()) if live.signal() == Some(Signal::Interrupt) => {
+                    return unread(task, claim, Stop::Interrupted, None).await;
+                }
+                // Somebody else has ended it.
+                Err(()) => return task.dismiss(),
             };
             let mut trailers = HeaderMap::new();
             trailers.extend(request.trailers());
             let body = Buffered::new(body).with_trailers(trailers);
             let (body, driver) = B::rebuild(body).into_parts();
             let head = head(&request, method, claim.attempt());
-            drop(request);
+            if request.body().blob().is_some() {
+                task.request = Some(Box::new(request));
+            } else {
+                drop(request);
+            }
             let work = Work {
                 inner,
                 request: Box::new(Request::from_parts(head, body)),
@@ -202,6 +215,68 @@ where
             };
             run(task, Some(claim), None, work).await;
         }
+    }
+}
+
+/// What the layer lets an operation have that accepted it.
+fn terms(engine: &Engine, record: &Record) -> Terms {
+    let limits = &engine.limits;
+    let rerun = record.submission.rerun.as_deref();
+    Terms {
+        start_within: rerun.map_or(limits.start_within, |rerun| rerun.start_within),
+        run_time: rerun.map_or(limits.run_time, |rerun| rerun.run_time),
+        response_body: rerun.map_or(limits.response_body, |rerun| rerun.response_body),
+        cancel_grace: limits.cancel_grace,
+    }
+}
+
+/// Waits for `work`, unless `other` comes first.
+async fn unless<O, T>(
+    other: impl Future<Output = O>,
+    work: impl Future<Output = T>,
+) -> Result<T, ()> {
+    let (mut other, mut work) = (pin!(other), pin!(work));
+    poll_fn(|cx| {
+        if other.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(()));
+        }
+        work.as_mut().poll(cx).map(Ok)
+    })
+    .await
+}
+
+/// The body of a request. While the store can't answer it is asked again, until the operation has to have started.
+async fn read(
+    engine: &Engine,
+    terms: &Terms,
+    body: &Content,
+) -> Result<Bytes, (Stop, Option<StoreError>)> {
+    let mut last = None;
+    let reading = async {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let error = match blob::read_whole(&*engine.store, body).await {
+                Ok(body) => return Ok(body),
+                Err(error) => error,
+            };
+            trace::store_failed("read", &error);
+            if error.kind() == StoreErrorKind::Corrupt {
+                return Err((Stop::Lost, Some(error)));
+            }
+            last = Some(error);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    };
+    let read = tokio::time::timeout(terms.start_within, reading).await;
+    read.unwrap_or_else(|_| Err((Stop::NotStarted, last)))
+}
+
+/// Its request can't be had.
+async fn unread(task: Task, claim: Claim, stop: Stop, error: Option<StoreError>) {
+    let end = End::<StoreError>::Stop(stop, error.map(Into::into));
+    if let Some(unfinished) = close(task, Some(claim), None, end) {
+        unfinished.await;
     }
 }
 
@@ -220,19 +295,6 @@ fn head(request: &StoredRequest, method: Method, attempt: u16) -> Parts {
     }
     head.extensions.insert(SeenUri(request.uri()));
     head
-}
-
-/// Its request can't be had: it is given back, or lost where it never will.
-async fn unreadable(task: Task, claim: Claim, error: StoreError) {
-    trace::store_failed("read", &error);
-    let stop = match error.kind() {
-        StoreErrorKind::Corrupt => Stop::Lost,
-        _ => Stop::Interrupted,
-    };
-    let end = End::<StoreError>::Stop(stop, Some(error.into()));
-    if let Some(unfinished) = close(task, Some(claim), None, end) {
-        unfinished.await;
-    }
 }
 
 /// Waits until something may be claimed.
@@ -271,7 +333,6 @@ impl<S, B> fmt::Debug for Worker<S, B> {
         f.debug_struct("Worker")
             .field("operations", &self.operations)
             .field("queue", &self.queue)
-            .field("terms", &self.terms)
             .finish_non_exhaustive()
     }
 }

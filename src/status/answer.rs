@@ -199,6 +199,9 @@ impl<'a> Monitor<'a> {
             },
         };
         let mut response = self.render(&record, Ask::Take, is_done, head);
+        if is_done {
+            response.body_mut().remove_at_end();
+        }
         self.mark_wait(waited, &mut response);
         response
     }
