@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::Semaphore;
 use tower_lro::{
     MemoryStore, OperationId, Queue, Record, Store,
-    record::{BlobId, Ending, Sighting, Stop, UniqueKey},
+    record::{BlobId, Content, Ending, Sighting, Stop, StoredRequest, UniqueKey},
     store::{
         Blobs, Changes, Claim, Claimed, Clock, Created, Forget, Held, Intent, ListQuery, Lookup,
         MemoryLimits, Page, Settled, StoreError, StoreErrorKind, StoreFuture, StoreUsage, Swept,
@@ -25,6 +25,7 @@ use tower_lro::{
 
 pub(crate) const LEASE: Duration = Duration::from_secs(12);
 pub(crate) const INLINE: usize = 64;
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Clones are one store, as processes that share a file have it.
 #[derive(Clone)]
@@ -37,12 +38,35 @@ pub(crate) struct Durable {
 #[derive(Default)]
 struct Shared {
     claims: Mutex<HashMap<OperationId, Lease>>,
-    blobs: Mutex<HashMap<BlobId, Vec<Bytes>>>,
+    blobs: Mutex<HashMap<BlobId, Blob>>,
     /// Where set, a chunk is appended only with a permit.
     gate: Mutex<Option<Arc<Semaphore>>>,
     /// Chunks that were read and are still held by somebody; and the most there ever were.
     chunks: Arc<[AtomicUsize; 2]>,
     renewals: AtomicUsize,
+    /// Which operation wants a blob.
+    names: Mutex<HashMap<BlobId, OperationId>>,
+    faults: Mutex<Faults>,
+}
+
+/// What goes wrong, until it is set anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    /// Nothing can be reached.
+    pub(crate) down: bool,
+    /// Renewals are not answered.
+    pub(crate) renewals_hang: bool,
+    /// Chunks from this one on can't be written, for this reason.
+    pub(crate) append: Option<(u32, StoreErrorKind)>,
+    /// Chunks from this one on can't be read, for this reason.
+    pub(crate) read: Option<(u32, StoreErrorKind)>,
+}
+
+#[derive(Default)]
+struct Blob {
+    chunks: Vec<Bytes>,
+    /// When it was written to, or was named still.
+    wanted: Duration,
 }
 
 struct Lease {
@@ -93,13 +117,65 @@ impl Durable {
     /// Lengths of the chunks of every blob.
     pub(crate) fn chunks(&self) -> Vec<Vec<usize>> {
         let blobs = self.shared.blobs.lock().unwrap();
-        let lengths = |chunks: &Vec<Bytes>| chunks.iter().map(Bytes::len).collect();
+        let lengths = |blob: &Blob| blob.chunks.iter().map(Bytes::len).collect();
         blobs.values().map(lengths).collect()
     }
 
     /// The most chunks that were read and not let go of at any time.
     pub(crate) fn most_chunks_held(&self) -> usize {
         self.shared.chunks[1].load(SeqCst)
+    }
+
+    pub(crate) fn break_down(&self, faults: Faults) {
+        *self.shared.faults.lock().unwrap() = faults;
+    }
+
+    fn faults(&self) -> Faults {
+        *self.shared.faults.lock().unwrap()
+    }
+
+    /// As a store elsewhere answers: not at once.
+    fn later<'a, T: Send + 'a>(
+        &'a self,
+        step: impl FnOnce() -> Result<T, StoreError> + Send + 'a,
+    ) -> StoreFuture<'a, T> {
+        StoreFuture::new(async move {
+            tokio::task::yield_now().await;
+            if self.faults().down {
+                return Err(StoreError::new(StoreErrorKind::Unavailable));
+            }
+            step()
+        })
+    }
+
+    /// From here on an operation wants a blob.
+    fn name(&self, blob: Option<BlobId>, id: OperationId) {
+        self.shared
+            .names
+            .lock()
+            .unwrap()
+            .extend(blob.map(|blob| (blob, id)));
+    }
+
+    /// Removes what no operation has wanted for an hour.
+    fn sweep_blobs(&self) {
+        let now = self.clock.elapsed();
+        let names = self.shared.names.lock().unwrap();
+        let is_wanted = |id: &BlobId| {
+            let Some(Lookup::Found(record)) = names.get(id).map(|by| at_once(self.inner.find(*by)))
+            else {
+                return false;
+            };
+            record
+                .ending()
+                .is_none_or(|ending| ending.blob() == Some(*id))
+        };
+        self.shared.blobs.lock().unwrap().retain(|id, blob| {
+            if is_wanted(id) {
+                blob.wanted = now;
+            }
+            now < blob.wanted + HOUR
+        });
     }
 
     fn claims(&self) -> MutexGuard<'_, HashMap<OperationId, Lease>> {
@@ -162,16 +238,6 @@ fn at_once<T>(answer: StoreFuture<'_, T>) -> T {
     now(answer).expect("memory answers")
 }
 
-/// As a store elsewhere answers: not at once.
-fn later<'a, T: Send + 'a>(
-    step: impl FnOnce() -> Result<T, StoreError> + Send + 'a,
-) -> StoreFuture<'a, T> {
-    StoreFuture::new(async move {
-        tokio::task::yield_now().await;
-        step()
-    })
-}
-
 fn now<T>(answer: StoreFuture<'_, T>) -> Result<T, StoreError> {
     match answer.now() {
         Ok(answer) => answer,
@@ -185,8 +251,10 @@ impl Store for Durable {
         record: &'a Arc<Record>,
         intent: Intent<'a>,
     ) -> StoreFuture<'a, Created> {
-        later(move || {
+        self.later(move || {
             let created = now(self.inner.create(record, intent))?;
+            let body = intent.request().map(StoredRequest::body);
+            self.name(body.and_then(Content::blob), record.id);
             if let Created::New(claim) = &created {
                 self.note(claim);
             }
@@ -195,19 +263,19 @@ impl Store for Durable {
     }
 
     fn find(&self, id: OperationId) -> StoreFuture<'_, Lookup> {
-        later(move || now(self.inner.find(id)))
+        self.later(move || now(self.inner.find(id)))
     }
 
     fn find_key<'a>(&'a self, key: &'a UniqueKey) -> StoreFuture<'a, Lookup> {
-        later(move || now(self.inner.find_key(key)))
+        self.later(move || now(self.inner.find_key(key)))
     }
 
     fn list<'a>(&'a self, query: &'a ListQuery) -> StoreFuture<'a, Page> {
-        later(move || now(self.inner.list(query)))
+        self.later(move || now(self.inner.list(query)))
     }
 
     fn claim<'a>(&'a self, queue: &'a Queue, at_most: NonZeroU16) -> StoreFuture<'a, Vec<Claimed>> {
-        later(move || {
+        self.later(move || {
             let claimed = now(self.inner.claim(queue, at_most))?;
             claimed.iter().for_each(|claimed| self.note(&claimed.claim));
             Ok(claimed)
@@ -215,7 +283,10 @@ impl Store for Durable {
     }
 
     fn renew<'a>(&'a self, held: &'a [Held]) -> StoreFuture<'a, Vec<OperationId>> {
-        later(move || {
+        if self.faults().renewals_hang {
+            return StoreFuture::new(std::future::pending());
+        }
+        self.later(move || {
             self.shared.renewals.fetch_add(1, SeqCst);
             let void = now(self.inner.renew(held))?;
             let mut claims = self.claims();
@@ -231,7 +302,7 @@ impl Store for Durable {
     }
 
     fn release<'a>(&'a self, claim: &'a Claim, sighting: &'a Sighting) -> StoreFuture<'a, Settled> {
-        later(move || {
+        self.later(move || {
             let settled = now(self.inner.release(claim, sighting))?;
             Ok(self.settled(claim.id(), settled))
         })
@@ -243,8 +314,10 @@ impl Store for Durable {
         sighting: &'a Sighting,
         ending: &'a mut Option<Ending>,
     ) -> StoreFuture<'a, Settled> {
-        later(move || {
+        self.later(move || {
+            let blob = ending.as_ref().and_then(Ending::blob);
             let settled = now(self.inner.finish(claim, sighting, ending))?;
+            self.name(blob.filter(|_| ending.is_none()), claim.id());
             Ok(self.settled(claim.id(), settled))
         })
     }
@@ -255,8 +328,12 @@ impl Store for Durable {
         ending: Ending,
         sighting: Option<Sighting>,
     ) -> StoreFuture<'_, Settled> {
-        later(move || {
+        self.later(move || {
+            let blob = ending.blob();
             let settled = now(self.inner.complete(id, ending, sighting))?;
+            if let Settled::Done(_) = settled {
+                self.name(blob, id);
+            }
             Ok(self.settled(id, settled))
         })
     }
@@ -267,14 +344,14 @@ impl Store for Durable {
         sighting: &'a Sighting,
         within: Duration,
     ) -> StoreFuture<'a, Settled> {
-        later(move || {
+        self.later(move || {
             let settled = now(self.inner.detach(claim, sighting, within))?;
             Ok(self.settled(claim.id(), settled))
         })
     }
 
     fn forget(&self, id: OperationId, which: Forget) -> StoreFuture<'_, Settled> {
-        later(move || {
+        self.later(move || {
             let settled = now(self.inner.forget(id, which))?;
             Ok(self.settled(id, settled))
         })
@@ -293,8 +370,9 @@ impl Store for Durable {
     }
 
     fn sweep(&self, at_most: NonZeroU32) -> StoreFuture<'_, Swept> {
-        later(move || {
+        self.later(move || {
             let lost = self.lapse();
+            self.sweep_blobs();
             let mut swept = now(self.inner.sweep(at_most))?;
             swept.ended.extend(lost);
             let oldest = self.claims().values().map(|lease| lease.renewed).min();
@@ -337,8 +415,14 @@ impl Blobs for Durable {
                 gate.acquire().await.unwrap().forget();
             }
             tokio::task::yield_now().await;
+            if let Some((from, kind)) = self.faults().append
+                && index >= from
+            {
+                return Err(StoreError::new(kind));
+            }
             let mut blobs = self.shared.blobs.lock().unwrap();
-            let chunks = blobs.entry(blob).or_default();
+            let Blob { chunks, wanted } = blobs.entry(blob).or_default();
+            *wanted = self.clock.elapsed();
             match chunks.len().cmp(&(index as usize)) {
                 std::cmp::Ordering::Equal => chunks.push(chunk),
                 std::cmp::Ordering::Greater => assert_eq!(chunks[index as usize], chunk),
@@ -351,16 +435,21 @@ impl Blobs for Durable {
     fn read(&self, blob: BlobId, index: u32) -> StoreFuture<'_, Option<Bytes>> {
         StoreFuture::new(async move {
             tokio::task::yield_now().await;
+            if let Some((from, kind)) = self.faults().read
+                && index >= from
+            {
+                return Err(StoreError::new(kind));
+            }
             let blobs = self.shared.blobs.lock().unwrap();
             let chunk = blobs
                 .get(&blob)
-                .and_then(|chunks| chunks.get(index as usize));
+                .and_then(|blob| blob.chunks.get(index as usize));
             Ok(chunk.map(|chunk| Bytes::from_owner(Counted::new(chunk, &self.shared.chunks))))
         })
     }
 
     fn remove(&self, blob: BlobId) -> StoreFuture<'_, ()> {
-        later(move || {
+        self.later(move || {
             self.shared.blobs.lock().unwrap().remove(&blob);
             Ok(())
         })

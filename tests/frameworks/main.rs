@@ -8,6 +8,7 @@ mod axum_applications;
 mod http2;
 mod hyper_servers;
 mod tonic_servers;
+mod workers;
 
 #[path = "../raw/mod.rs"]
 mod raw;
