@@ -209,6 +209,8 @@ fn record() -> Arc<Record> {
         queue: "default".into(),
         attempts: NonZeroU16::MIN,
         start_within: Duration::from_secs(600),
+        run_time: Duration::MAX,
+        response_body: u64::MAX,
     }));
     Arc::new(Record::new(
         OperationId::random(),
