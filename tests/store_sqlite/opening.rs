@@ -205,7 +205,7 @@ async fn a_file_that_is_full_says_so_and_goes_on_with_what_is_in_it() {
     for claim in &accepted {
         assert_eq!(phase(&store, claim.id()).await, Some(Phase::Accepted));
     }
-    let few = accepted.len() / 2;
+    let few = accepted.len() * 9 / 10;
     for claim in accepted.drain(..few) {
         let forgotten = store
             .forget(claim.id(), tower_lro::store::Forget::Any)
