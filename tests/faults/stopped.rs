@@ -65,6 +65,37 @@ async fn a_stopped_process_overwrites_nothing_that_its_successor_wrote() {
 }
 
 #[tokio::test]
+async fn a_stopped_process_that_finishes_first_does_not_end_what_its_successor_runs() {
+    for _ in 0..rounds() {
+        let house = House::new(&["--lease", "1", "--attempts", "2"]);
+        let (one, other) = (house.node("one").await, house.node("other").await);
+        let monitor = one.submit("ms=900&echo=x").await;
+        house.sees("begins", "x").await;
+
+        one.signal("-STOP");
+        until("its successor begins", async || {
+            let all = house.witnessed();
+            all.iter().any(|event| event.attempt == 2).then_some(())
+        })
+        .await;
+        // Its handler's time is up as soon as it wakes.
+        one.signal("-CONT");
+
+        let end = other.outcome(&monitor).await;
+        assert_eq!((end.status, end.field("job-node")), (200, Some("other")));
+        assert_eq!(result(&one.outcome(&monitor).await), result(&end));
+        let ends: Vec<_> = house
+            .witnessed()
+            .into_iter()
+            .filter(|event| event.event == "ends")
+            .map(|event| event.node)
+            .collect();
+        println!("ended, in this order: {ends:?}");
+        assert_eq!(ends.last().map(String::as_str), Some("other"));
+    }
+}
+
+#[tokio::test]
 async fn a_stopped_process_does_not_find_what_was_lost() {
     let mut chance = Chance::new("stopped, with one attempt");
     for _ in 0..rounds() {
