@@ -99,6 +99,7 @@ fn the_guide_tells_the_status_of_each_failure() {
         ProblemKind::TimedOut,
         ProblemKind::Cancelled,
         ProblemKind::Interrupted,
+        ProblemKind::Lost,
     ];
     for kind in kinds {
         let name = format!("`{}`", kind.name());

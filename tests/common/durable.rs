@@ -33,6 +33,7 @@ pub(crate) struct Durable {
     inner: Arc<MemoryStore>,
     clock: Clock,
     shared: Arc<Shared>,
+    faults: Arc<Mutex<Faults>>,
 }
 
 #[derive(Default)]
@@ -46,10 +47,11 @@ struct Shared {
     renewals: AtomicUsize,
     /// Which operation wants a blob.
     names: Mutex<HashMap<BlobId, OperationId>>,
-    faults: Mutex<Faults>,
+    /// Where set, whoever claims is told of it only with a permit.
+    claim_gate: Mutex<Option<Arc<Semaphore>>>,
 }
 
-/// What goes wrong, until it is set anew.
+/// What goes wrong for one process, until it is set anew.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
     /// Nothing can be reached.
@@ -99,6 +101,15 @@ impl Durable {
             inner: Arc::new(MemoryStore::new(limits, clock.clone())),
             clock,
             shared: Arc::default(),
+            faults: Arc::default(),
+        }
+    }
+
+    /// The same store, as another process has it: what goes wrong is each one's own.
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            faults: Arc::default(),
+            ..self.clone()
         }
     }
 
@@ -111,6 +122,13 @@ impl Durable {
     pub(crate) fn gate_chunks(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         *self.shared.gate.lock().unwrap() = Some(gate.clone());
+        gate
+    }
+
+    /// From here on whoever claims is told of it only with a permit.
+    pub(crate) fn gate_claims(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.shared.claim_gate.lock().unwrap() = Some(gate.clone());
         gate
     }
 
@@ -127,11 +145,11 @@ impl Durable {
     }
 
     pub(crate) fn break_down(&self, faults: Faults) {
-        *self.shared.faults.lock().unwrap() = faults;
+        *self.faults.lock().unwrap() = faults;
     }
 
     fn faults(&self) -> Faults {
-        *self.shared.faults.lock().unwrap()
+        *self.faults.lock().unwrap()
     }
 
     /// As a store elsewhere answers: not at once.
@@ -275,9 +293,19 @@ impl Store for Durable {
     }
 
     fn claim<'a>(&'a self, queue: &'a Queue, at_most: NonZeroU16) -> StoreFuture<'a, Vec<Claimed>> {
-        self.later(move || {
+        let claim = self.later(move || {
             let claimed = now(self.inner.claim(queue, at_most))?;
             claimed.iter().for_each(|claimed| self.note(&claimed.claim));
+            Ok(claimed)
+        });
+        StoreFuture::new(async move {
+            let claimed = claim.await?;
+            let gate = self.shared.claim_gate.lock().unwrap().clone();
+            if let Some(gate) = gate
+                && !claimed.is_empty()
+            {
+                gate.acquire().await.unwrap().forget();
+            }
             Ok(claimed)
         })
     }

@@ -1,0 +1,293 @@
+//! Bodies that are kept beside their records: what clients see when one breaks off, and that none stays.
+
+#[path = "common/drive.rs"]
+mod drive;
+#[path = "common/durable.rs"]
+mod durable;
+
+use bytes::Bytes;
+use drive::{
+    Body, Fault, accepted, app, delete, full, get, ok, outcome, post, request, send, until,
+};
+use durable::{Durable, Faults};
+use http::{Method, Request, Response};
+use std::{future::pending, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tower_lro::{
+    DeferLayer, Dialect, Head, Limits, Operations, Rfc, Store,
+    dialect::{Address, Answer, Ask, Listing, OptIn, Route, View},
+    problem::Problem,
+    store::StoreErrorKind::{self, Full, Unavailable},
+};
+
+const LONG: usize = 1 << 20;
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn over(store: impl Store) -> Operations {
+    Operations::builder().store(store).build().unwrap()
+}
+
+async fn never(_: Request<Body>) -> Result<Response<Body>, Fault> {
+    pending().await
+}
+
+async fn long(_: Request<Body>) -> Result<Response<Body>, Fault> {
+    Ok(ok(vec![b'x'; LONG]))
+}
+
+fn append_fails(kind: StoreErrorKind) -> Faults {
+    Faults {
+        append: Some((2, kind)),
+        ..Faults::default()
+    }
+}
+
+fn read_fails(kind: StoreErrorKind) -> Faults {
+    Faults {
+        read: Some((2, kind)),
+        ..Faults::default()
+    }
+}
+
+/// Long before a sweep would see to it.
+async fn none_is_left(store: &Durable) {
+    tokio::time::sleep(seconds(60)).await;
+    assert!(store.chunks().is_empty());
+}
+
+/// How an operation ends whose response can be written down half only.
+async fn half_written(kind: StoreErrorKind) -> String {
+    let store = Durable::default();
+    store.break_down(append_fails(kind));
+    let service = app(over(store.clone()).layer(), long);
+    let monitor = accepted(&service, post("/")).await;
+    let problem = outcome(&service, &monitor).await.problem();
+    none_is_left(&store).await;
+    problem
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_without_room_is_too_large() {
+    assert_eq!(half_written(Full).await, "result-too-large");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_cannot_be_written_to_its_end_is_an_error() {
+    assert_eq!(half_written(Unavailable).await, "errored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_waits_for_a_store_that_comes_back() {
+    let store = Durable::default();
+    store.break_down(append_fails(Unavailable));
+    let service = app(over(store.clone()).layer(), long);
+    let monitor = accepted(&service, post("/")).await;
+    tokio::time::sleep(seconds(30)).await;
+    assert_eq!(get(&service, &monitor).await.status, 202);
+    store.break_down(Faults::default());
+    assert_eq!(outcome(&service, &monitor).await.body.len(), LONG);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_written_is_refused_and_not_run() {
+    let store = Durable::default();
+    store.break_down(append_fails(Unavailable));
+    let operations = over(store.clone());
+    let service = app(operations.layer(), long);
+    let body = Request::post("/").body(full(vec![b'x'; LONG])).unwrap();
+    let refused = send(&service, body).await.unwrap();
+    assert_eq!(refused.refusal(), (503, "unavailable".into()));
+    assert_eq!(operations.usage().stored, 0);
+    none_is_left(&store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_breaks_off_is_whole_again_later() {
+    let store = Durable::default();
+    let service = app(over(store.clone()).layer(), long);
+    let monitor = accepted(&service, post("/")).await;
+    assert_eq!(outcome(&service, &monitor).await.body.len(), LONG);
+    store.break_down(read_fails(Unavailable));
+    let broken = send(&service, request("GET", &monitor)).await;
+    assert!(broken.is_err(), "{broken:?}");
+    store.break_down(Faults::default());
+    assert_eq!(get(&service, &monitor).await.body.len(), LONG);
+}
+
+/// Everything that a server sends until it closes the connection.
+async fn sent(service: drive::App, version: &str, monitor: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service =
+        tower::util::MapRequest::new(service, |request: Request<hyper::body::Incoming>| {
+            request.map(|_| drive::empty())
+        });
+    let service = hyper_util::service::TowerToHyperService::new(service);
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let server = hyper::server::conn::http1::Builder::new();
+        let _ = server
+            .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+            .await;
+    });
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let ask = format!("GET {monitor} {version}\r\nhost: a\r\nconnection: close\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut sent = Vec::new();
+    let _ = stream.read_to_end(&mut sent).await;
+    String::from_utf8(sent).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_can_tell_a_replay_that_breaks_off_from_one_that_ends() {
+    let store = Durable::default();
+    let service = app(over(store.clone()).layer(), long);
+    let monitor = accepted(&service, post("/")).await;
+    outcome(&service, &monitor).await;
+    store.break_down(read_fails(Unavailable));
+    for version in ["HTTP/1.1", "HTTP/1.0"] {
+        let sent = sent(service.clone(), version, &monitor).await;
+        let (head, body) = sent.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{head}");
+        assert!(head.contains(&format!("content-length: {LONG}")), "{head}");
+        assert!(body.len() < LONG, "{}", body.len());
+    }
+}
+
+/// Ends an operation with a long response and lets go of it, in one way or another.
+async fn let_go(
+    layer: impl Fn(DeferLayer) -> DeferLayer,
+    how: impl AsyncFnOnce(&Operations, &drive::App, &str),
+) {
+    let store = Durable::default();
+    let operations = over(store.clone());
+    let service = app(layer(operations.layer()), long);
+    let monitor = accepted(&service, post("/")).await;
+    assert_eq!(outcome(&service, &monitor).await.body.len(), LONG);
+    how(&operations, &service, &monitor).await;
+    assert_eq!(store.chunks().len(), 1, "somebody may be reading it");
+    tokio::time::sleep(HOUR - seconds(180)).await;
+    assert_eq!(store.chunks().len(), 1, "somebody may be reading it");
+    tokio::time::sleep(seconds(360)).await;
+    assert!(store.chunks().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_goes_within_the_hour() {
+    let_go(
+        |layer| layer,
+        async |_, service, monitor| {
+            let forgotten = delete(service, &format!("{monitor}/result")).await;
+            assert_eq!(forgotten.status, 204);
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_removed_goes_within_the_hour() {
+    let_go(
+        |layer| layer,
+        async |operations, _, monitor| {
+            let id = drive::id_of(monitor);
+            operations.remove(id).await.unwrap();
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_expired_goes_within_the_hour() {
+    let_go(
+        |layer| layer.keep_for(seconds(60)),
+        async |_, service, monitor| {
+            tokio::time::sleep(seconds(61)).await;
+            assert_eq!(get(service, monitor).await.problem(), "expired");
+        },
+    )
+    .await;
+}
+
+/// Gives results once.
+#[derive(Debug)]
+struct Once(Rfc);
+
+impl Dialect for Once {
+    fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
+        match self.0.address(head, route)? {
+            Address::Operation(id, Ask::Result) if head.method == Method::GET => {
+                Some(Address::Operation(id, Ask::Take))
+            }
+            other => Some(other),
+        }
+    }
+
+    fn accepted(&self, view: &View<'_>, opt_in: &OptIn) -> Response<Answer> {
+        self.0.accepted(view, opt_in)
+    }
+
+    fn answer(&self, view: &View<'_>, ask: Ask, head: Head<'_>) -> Response<Answer> {
+        let ask = if ask == Ask::Take { Ask::Result } else { ask };
+        self.0.answer(view, ask, head)
+    }
+
+    fn listed(&self, listing: &Listing<'_>, head: Head<'_>) -> Response<Bytes> {
+        self.0.listed(listing, head)
+    }
+
+    fn problem(&self, problem: &Problem, opt_in: &OptIn) -> Response<Bytes> {
+        self.0.problem(problem, opt_in)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_and_removed_goes_when_it_has_been_read() {
+    let store = Durable::default();
+    let operations = Operations::builder().store(store.clone());
+    let operations = operations.dialect(Once(Rfc::new())).build().unwrap();
+    let service = app(operations.layer(), long);
+    let monitor = accepted(&service, post("/")).await;
+    until("it has ended", || operations.usage().running == 0).await;
+    assert_eq!(store.chunks().len(), 1);
+    let taken = get(&service, &format!("{monitor}/result")).await;
+    assert_eq!(taken.body.len(), LONG);
+    none_is_left(&store).await;
+    assert_eq!(get(&service, &monitor).await.problem(), "expired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_with_its_operation() {
+    let store = Durable::default();
+    let operations = over(store.clone());
+    let service = app(operations.layer(), async |_| Ok(ok("done")));
+    let body = || Request::post("/").body(full(vec![b'x'; LONG])).unwrap();
+    let monitor = accepted(&service, body()).await;
+    assert_eq!(outcome(&service, &monitor).await.text(), "done");
+    none_is_left(&store).await;
+    // As where a worker runs it.
+    let tier = app(operations.layer().accept_only(), never);
+    let worker = tower::service_fn(async |_: Request<Body>| Ok::<_, Fault>(ok("done")));
+    tokio::spawn(operations.worker("default", worker).run());
+    let monitor = accepted(&tier, body()).await;
+    assert_eq!(outcome(&tier, &monitor).await.text(), "done");
+    none_is_left(&store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_never_run_goes_within_the_hour() {
+    let store = Durable::default();
+    let operations = over(store.clone());
+    let service = app(operations.layer().accept_only(), never);
+    let body = Request::post("/").body(full(vec![b'x'; LONG])).unwrap();
+    accepted(&service, body).await;
+    assert_eq!(store.chunks().len(), 1);
+    tokio::time::sleep(Limits::default().start_within + HOUR + seconds(180)).await;
+    assert!(store.chunks().is_empty());
+}

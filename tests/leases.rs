@@ -1,0 +1,368 @@
+//! Claims that lapse, stores that can't be reached meanwhile, and what is run again.
+
+#[path = "common/drive.rs"]
+mod drive;
+#[path = "common/durable.rs"]
+mod durable;
+
+use drive::{Body, Fault, OnDrop, accepted, app, full, get, handle, ok, outcome, post, until};
+use durable::{Durable, Faults, LEASE};
+use http::{Request, Response};
+use std::{
+    future::pending,
+    num::NonZeroU16,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+use tokio::{sync::Semaphore, task::JoinHandle};
+use tower::service_fn;
+use tower_lro::{Limits, Operations, Store, store::StoreErrorKind};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn times(attempts: u16) -> NonZeroU16 {
+    NonZeroU16::new(attempts).unwrap()
+}
+
+fn over(store: impl Store) -> Operations {
+    let mut limits = Limits::default();
+    limits.request_body = 1 << 30;
+    let operations = Operations::builder().store(store).limits(limits);
+    operations.build().unwrap()
+}
+
+async fn never(_: Request<Body>) -> Result<Response<Body>, Fault> {
+    pending().await
+}
+
+/// Runs what is queued with a handler.
+fn work<F, Fut>(operations: &Operations, handler: F) -> JoinHandle<()>
+where
+    F: Fn(Request<Body>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Response<Body>, Fault>> + Send + 'static,
+{
+    tokio::spawn(operations.worker("default", service_fn(handler)).run())
+}
+
+/// Renewals get no answer, as if the process, or its way to the store, stood still.
+const DEAF: Faults = Faults {
+    down: false,
+    renewals_hang: true,
+    append: None,
+    read: None,
+};
+const DOWN: Faults = Faults { down: true, ..DEAF };
+
+/// Two processes on one store, which run what may be run twice; the second takes over what the first lets lapse.
+struct Pair {
+    store: Durable,
+    here: Operations,
+    there: Operations,
+    /// Attempts that ended because they were dropped.
+    dropped: Arc<Mutex<Vec<u16>>>,
+    /// Lets attempts end.
+    gates: [Arc<Semaphore>; 2],
+    monitor: String,
+}
+
+impl Pair {
+    /// The first attempt runs here, the second there, and nobody here knows.
+    async fn overtaken() -> Self {
+        let store = Durable::default();
+        let (here, there) = (over(store.clone()), over(store.apart()));
+        let dropped = Arc::default();
+        let gates = [(); 2].map(|()| Arc::new(Semaphore::new(0)));
+        let handler = {
+            let (dropped, gates) = (Arc::clone(&dropped), gates.clone());
+            move |request: Request<Body>| {
+                let (dropped, gates) = (Arc::clone(&dropped), gates.clone());
+                async move {
+                    let attempt = handle(&request).attempt();
+                    let noted = OnDrop(move || {
+                        let dropped: &Mutex<Vec<u16>> = &dropped;
+                        dropped.lock().unwrap().push(attempt);
+                    });
+                    let gate = &gates[usize::from(attempt) - 1];
+                    gate.acquire().await.unwrap().forget();
+                    noted.disarm();
+                    Ok(ok(format!("by attempt {attempt}")))
+                }
+            }
+        };
+        let service = app(here.layer().attempts(times(2)), handler.clone());
+        let monitor = accepted(&service, post("/")).await;
+        until("it runs here", || here.usage().running == 1).await;
+        store.break_down(DEAF);
+        work(&there, handler);
+        until("it runs there", || there.usage().running == 1).await;
+        Self {
+            store,
+            here,
+            there,
+            dropped,
+            gates,
+            monitor,
+        }
+    }
+
+    async fn outcome(&self) -> String {
+        let elsewhere = app(self.there.layer(), never);
+        outcome(&elsewhere, &self.monitor).await.text().to_owned()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_overtaken_stops_at_its_next_renewal() {
+    let pair = Pair::overtaken().await;
+    assert!(pair.dropped.lock().unwrap().is_empty());
+    assert_eq!(pair.here.usage().running, 1);
+    pair.store.break_down(Faults::default());
+    until("it stops here", || pair.here.usage().running == 0).await;
+    assert_eq!(*pair.dropped.lock().unwrap(), [1]);
+    tokio::time::sleep(LEASE * 3).await;
+    assert_eq!(pair.there.usage().running, 1);
+    pair.gates[1].add_permits(1);
+    assert_eq!(pair.outcome().await, "by attempt 2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_overtaken_ends_nothing() {
+    let pair = Pair::overtaken().await;
+    pair.gates[0].add_permits(1);
+    until("it is over here", || pair.here.usage().running == 0).await;
+    let elsewhere = app(pair.there.layer(), never);
+    assert_eq!(get(&elsewhere, &pair.monitor).await.status, 202);
+    pair.gates[1].add_permits(1);
+    assert_eq!(pair.outcome().await, "by attempt 2");
+}
+
+/// What runs for `time`.
+fn lasting(time: Duration) -> impl Fn(Request<Body>) -> Lasting + Clone + Send + Sync + 'static {
+    move |_| {
+        Box::pin(async move {
+            tokio::time::sleep(time).await;
+            Ok(ok("done"))
+        })
+    }
+}
+
+type Lasting = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, Fault>> + Send>>;
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_outlives_renewals_that_fail() {
+    let store = Durable::default();
+    let operations = over(store.clone());
+    let service = app(operations.layer(), lasting(LEASE * 6));
+    let monitor = accepted(&service, post("/")).await;
+    tokio::time::sleep(seconds(1)).await;
+    store.break_down(DOWN);
+    tokio::time::sleep(LEASE * 3).await;
+    assert_eq!(get(&service, &monitor).await.refusal().0, 503);
+    store.break_down(Faults::default());
+    assert_eq!(outcome(&service, &monitor).await.text(), "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_takes_its_own_claims_for_those_of_the_dead() {
+    let store = Durable::default();
+    let operations = over(store.clone());
+    let service = app(operations.layer(), lasting(LEASE * 6));
+    let monitor = accepted(&service, post("/")).await;
+    tokio::time::sleep(seconds(1)).await;
+    // Only renewals: sweeps could be done.
+    store.break_down(DEAF);
+    tokio::time::sleep(LEASE * 3).await;
+    assert_eq!(get(&service, &monitor).await.status, 202);
+    store.break_down(Faults::default());
+    assert_eq!(outcome(&service, &monitor).await.text(), "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_waits_for_a_store_that_is_away_longer_than_a_lease() {
+    let store = Durable::default();
+    let operations = over(store.clone());
+    let service = app(operations.layer(), lasting(seconds(5)));
+    let monitor = accepted(&service, post("/")).await;
+    tokio::time::sleep(seconds(1)).await;
+    store.break_down(DOWN);
+    tokio::time::sleep(LEASE * 3).await;
+    assert_eq!(operations.usage().running, 1);
+    store.break_down(Faults::default());
+    assert_eq!(outcome(&service, &monitor).await.text(), "done");
+}
+
+/// Runs something in a runtime of its own until something of it runs, and kills that, as a process is killed.
+fn killed<F, Fut>(store: &Durable, begin: F) -> String
+where
+    F: FnOnce(Operations) -> Fut + Send + 'static,
+    Fut: Future<Output = String>,
+{
+    let operations = over(store.apart());
+    let thread = std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        let told = runtime.block_on(async {
+            let told = begin(operations.clone()).await;
+            until("it runs", || operations.usage().running == 1).await;
+            told
+        });
+        drop(runtime);
+        told
+    });
+    thread.join().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_is_enough_to_find_what_was_lost() {
+    let store = Durable::default();
+    let monitor = killed(&store, async |operations| {
+        accepted(&app(operations.layer(), never), post("/")).await
+    });
+    // Nothing is accepted here, and nothing runs.
+    let service = app(over(store).layer(), never);
+    assert_eq!(get(&service, &monitor).await.status, 202);
+    tokio::time::sleep(LEASE * 2).await;
+    assert_eq!(get(&service, &monitor).await.problem(), "lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_kills_its_process_each_time_ends_after_its_attempts() {
+    let store = Durable::default();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let handler = {
+        let runs = runs.clone();
+        move |_| {
+            runs.fetch_add(1, SeqCst);
+            pending()
+        }
+    };
+    let service = app(over(store.apart()).layer(), never);
+    let first = handler.clone();
+    let monitor = killed(&store, async |operations| {
+        let layer = operations.layer().attempts(times(3));
+        accepted(&app(layer, first), post("/")).await
+    });
+    for attempt in 2..=3 {
+        assert_eq!(get(&service, &monitor).await.status, 202);
+        tokio::time::sleep(LEASE * 2).await;
+        let json = get(&service, &format!("{monitor}/status")).await.json();
+        assert_eq!(
+            (&json["status"], &json["attempt"]),
+            (&"accepted".into(), &attempt.into())
+        );
+        let again = handler.clone();
+        killed(&store, async |operations| {
+            work(&operations, again);
+            String::new()
+        });
+    }
+    tokio::time::sleep(LEASE * 2).await;
+    assert_eq!(get(&service, &monitor).await.problem(), "lost");
+    assert_eq!(runs.load(SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_claimed_by_a_worker_that_goes_is_run_all_the_same() {
+    let store = Durable::default();
+    let gate = store.gate_claims();
+    let operations = over(store);
+    let service = app(operations.layer().accept_only(), never);
+    let worker = work(&operations, lasting(seconds(1)));
+    let monitor = accepted(&service, post("/")).await;
+    tokio::time::sleep(seconds(2)).await;
+    worker.abort();
+    tokio::time::sleep(seconds(1)).await;
+    gate.add_permits(1);
+    assert_eq!(outcome(&service, &monitor).await.text(), "done");
+    // It has taken no more.
+    let monitor = accepted(&service, post("/")).await;
+    tokio::time::sleep(seconds(30)).await;
+    assert_eq!(get(&service, &monitor).await.json()["status"], "accepted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_what_is_being_claimed_and_gives_it_back() {
+    let store = Durable::default();
+    let gate = store.gate_claims();
+    let (here, there) = (over(store.clone()), over(store.apart()));
+    let service = app(here.layer().accept_only(), never);
+    work(&here, never);
+    let monitor = accepted(&service, post("/")).await;
+    tokio::time::sleep(seconds(2)).await;
+    let drain = tokio::spawn({
+        let here = here.clone();
+        async move { here.drain(seconds(20)).await }
+    });
+    tokio::time::sleep(seconds(2)).await;
+    assert!(!drain.is_finished());
+    gate.add_permits(2);
+    assert_eq!(drain.await.unwrap().handed_back, 1);
+    work(&there, lasting(seconds(1)));
+    let elsewhere = app(there.layer(), never);
+    assert_eq!(outcome(&elsewhere, &monitor).await.text(), "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_run_elsewhere_has_what_its_layer_allows() {
+    let operations = over(Durable::default());
+    let layer = operations.layer().accept_only();
+    let slow = app(layer.clone().run_time(seconds(5)), never);
+    let long = app(layer.response_body(3), never);
+    let slow = (accepted(&slow, post("/slow")).await, slow);
+    let long = (accepted(&long, post("/long")).await, long);
+    work(&operations, |request| async move {
+        match request.uri().path() {
+            "/slow" => pending().await,
+            _ => Ok(ok("four")),
+        }
+    });
+    assert_eq!(
+        outcome(&long.1, &long.0).await.problem(),
+        "result-too-large"
+    );
+    tokio::time::sleep(seconds(6)).await;
+    assert_eq!(get(&slow.1, &slow.0).await.problem(), "timed-out");
+}
+
+/// An operation whose request is long, and whose worker can't read it.
+async fn unreadable(store: &Durable, kind: StoreErrorKind) -> (drive::App, String) {
+    let operations = over(store.clone());
+    let service = app(operations.layer().accept_only(), never);
+    store.break_down(Faults {
+        read: Some((1, kind)),
+        ..Faults::default()
+    });
+    work(&operations, lasting(seconds(1)));
+    let body = Request::post("/").body(full(vec![b'x'; 1 << 20])).unwrap();
+    let monitor = accepted(&service, body).await;
+    (service, monitor)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_now_is_run_later() {
+    let store = Durable::default();
+    let (service, monitor) = unreadable(&store, StoreErrorKind::Unavailable).await;
+    tokio::time::sleep(LEASE * 3).await;
+    assert_eq!(get(&service, &monitor).await.json()["status"], "accepted");
+    store.break_down(Faults::default());
+    assert_eq!(outcome(&service, &monitor).await.text(), "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_never_be_read_is_not_started() {
+    let (service, monitor) = unreadable(&Durable::default(), StoreErrorKind::Unavailable).await;
+    tokio::time::sleep(Limits::default().start_within + seconds(10)).await;
+    assert_eq!(get(&service, &monitor).await.problem(), "not-started");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_damaged_is_lost() {
+    let (service, monitor) = unreadable(&Durable::default(), StoreErrorKind::Corrupt).await;
+    tokio::time::sleep(seconds(5)).await;
+    assert_eq!(get(&service, &monitor).await.problem(), "lost");
+}
