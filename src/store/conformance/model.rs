@@ -1,13 +1,13 @@
 //! A store compared with a model of it that is too simple to be wrong: plain maps, and [`Phase::after`].
 
-use super::{Draft, MOMENT, Make, Subject, TOMBSTONE_FOR, Wanted};
+use super::{Draft, MOMENT, Make, START_WITHIN, Subject, TOMBSTONE_FOR, Wanted};
 use crate::{
     record::{
-        Ending, Event, OperationId, Outcome, Owner, Phase, Reason, Record, Revision, Sighting,
-        Stop, UniqueKey,
+        Ending, Event, OperationId, Outcome, Owner, Phase, Queue, Reason, Record, Revision,
+        Sighting, Stop, UniqueKey,
     },
     store::{
-        Claim, Created, Forget, Intent, ListQuery, Lookup, Settled, StateSet, StoreError,
+        Claim, Claimed, Created, Forget, Intent, ListQuery, Lookup, Settled, StateSet, StoreError,
         StoreErrorKind, StoreUsage,
     },
 };
@@ -89,6 +89,17 @@ struct Kept {
     due: Option<Duration>,
     ended: Duration,
     read: bool,
+    /// Nobody has the right to run it, and somebody may take it.
+    waits: bool,
+    attempt: u16,
+    /// How often it may be run, where its request is kept.
+    attempts: Option<u16>,
+}
+
+impl Kept {
+    fn is_claimed(&self) -> bool {
+        !self.phase.is_ended() && !self.detached && !self.waits
+    }
 }
 
 struct Gone {
@@ -101,6 +112,7 @@ struct Gone {
 #[derive(Debug, PartialEq)]
 enum Answer {
     New,
+    Queued,
     Existing(Brief),
     Gone(Option<Owner>),
     Unknown,
@@ -187,7 +199,12 @@ impl Model {
     }
 
     fn bytes(&self) -> u64 {
-        self.set_aside + self.kept.values().map(|kept| kept.size).sum::<u64>()
+        let request = super::request().size() as u64;
+        let held = self.kept.values().map(|kept| match kept.attempts {
+            Some(_) if !kept.phase.is_ended() && !kept.detached => request,
+            _ => kept.size,
+        });
+        self.set_aside + held.sum::<u64>()
     }
 
     fn usage(&self) -> StoreUsage {
@@ -249,9 +266,8 @@ impl Model {
             }
         }
         match self.find(id) {
-            Answer::Existing(_) if !self.kept[&id].phase.is_ended() && !self.kept[&id].detached => {
-                return Answer::New;
-            }
+            Answer::Existing(_) if draft.queued => return Answer::Queued,
+            Answer::Existing(_) if self.kept[&id].is_claimed() => return Answer::New,
             Answer::Unknown => {}
             other => return other.without_owner(),
         }
@@ -270,12 +286,75 @@ impl Model {
             revision: 1,
             size: 0,
             detached: false,
-            due: None,
+            due: draft.queued.then_some(self.now + START_WITHIN),
             ended: Duration::ZERO,
             read: false,
+            waits: draft.queued,
+            attempt: 1,
+            attempts: draft.attempts,
         };
         self.kept.insert(id, kept);
-        Answer::New
+        match draft.queued {
+            true => Answer::Queued,
+            false => Answer::New,
+        }
+    }
+
+    /// What is taken, oldest first, each with its attempt.
+    fn claim(&mut self, at_most: u16) -> Vec<(OperationId, u16)> {
+        let mut waiting: Vec<_> = self
+            .kept
+            .iter_mut()
+            .filter(|(_, kept)| kept.waits)
+            .collect();
+        waiting.sort_by_key(|(_, kept)| kept.created);
+        let taken = waiting.into_iter().take(usize::from(at_most));
+        let take = |(id, kept): (&OperationId, &mut Kept)| {
+            (kept.waits, kept.due) = (false, None);
+            (*id, kept.attempt)
+        };
+        taken.map(take).collect()
+    }
+
+    fn release(&mut self, id: OperationId, token: u64, sighting: &Sighting) -> Answer {
+        if !self.is_here(id) {
+            return Answer::Unknown;
+        }
+        let (phase, revision) = self.seen(id, sighting);
+        let now = self.now;
+        let kept = self.kept.get_mut(&id).unwrap();
+        let held = kept.is_claimed() && kept.token == token;
+        let attempt = kept.attempt + u16::from(phase != Phase::Accepted);
+        let may = held && kept.attempts.is_some_and(|attempts| attempt <= attempts);
+        let Some(phase) = phase.after(Event::Release).filter(|_| may) else {
+            return Answer::Stands(self.brief(id));
+        };
+        (kept.phase, kept.revision, kept.attempt) = (phase, revision + 1, attempt);
+        (kept.waits, kept.due) = (true, Some(now + START_WITHIN));
+        Answer::Done(self.brief(id))
+    }
+
+    /// All claims lapse. What ends by it.
+    fn lapse(&mut self) -> Vec<OperationId> {
+        let (now, mut ended) = (self.now, Vec::new());
+        for (id, kept) in self.kept.iter_mut().filter(|(_, kept)| kept.is_claimed()) {
+            let again = kept.phase.after(Event::Release);
+            match again.filter(|_| kept.attempts.is_some_and(|most| kept.attempt < most)) {
+                Some(phase) => {
+                    kept.attempt += 1;
+                    (kept.phase, kept.waits) = (phase, true);
+                    kept.due = Some(now + START_WITHIN);
+                }
+                None => {
+                    let lost = Event::End(Outcome::Failed(Reason::Lost));
+                    kept.phase = kept.phase.after(lost).unwrap();
+                    kept.ended = now;
+                    kept.due = Some(now + kept.keep_for);
+                    ended.push(*id);
+                }
+            }
+        }
+        ended
     }
 
     /// How it would stand with what was seen.
@@ -301,7 +380,7 @@ impl Model {
             return Answer::Unknown;
         }
         let kept = &self.kept[&id];
-        let may = token.is_none_or(|token| token == kept.token && !kept.detached);
+        let may = token.is_none_or(|token| token == kept.token && kept.is_claimed());
         let (phase, revision) = sighting.map_or((kept.phase, kept.revision), |sighting| {
             self.seen(id, sighting)
         });
@@ -321,6 +400,7 @@ impl Model {
         kept.revision = revision + 1;
         kept.size = size;
         kept.ended = now;
+        kept.waits = false;
         kept.due = Some(now + kept.keep_for);
         Answer::Done(self.brief(id))
     }
@@ -338,7 +418,7 @@ impl Model {
         let (phase, revision) = self.seen(id, sighting);
         let now = self.now;
         let kept = self.kept.get_mut(&id).unwrap();
-        if kept.detached || kept.token != token || phase.after(Event::Report).is_none() {
+        if !kept.is_claimed() || kept.token != token || phase.after(Event::Report).is_none() {
             return Answer::Stands(self.brief(id));
         }
         kept.detached = true;
@@ -373,9 +453,14 @@ impl Model {
         let mut ended = Vec::new();
         for (id, kept) in &mut self.kept {
             if !kept.phase.is_ended() && kept.due.is_some_and(|due| due <= now) {
+                let reason = match kept.waits {
+                    true => Reason::NotStarted,
+                    false => Reason::TimedOut,
+                };
+                kept.waits = false;
                 kept.phase = kept
                     .phase
-                    .after(Event::End(Outcome::Failed(Reason::TimedOut)))
+                    .after(Event::End(Outcome::Failed(reason)))
                     .unwrap();
                 kept.revision += 1;
                 kept.ended = now;
@@ -432,6 +517,9 @@ struct Planned {
     owner: Option<Owner>,
     key: Option<u32>,
     keep_for: Duration,
+    /// How often it may be run, if its request is to be kept.
+    attempts: Option<u16>,
+    queued: bool,
 }
 
 impl Planned {
@@ -441,8 +529,21 @@ impl Planned {
             owner: self.owner.clone(),
             key: self.key.map(named),
             keep_for: Some(self.keep_for),
-            ..Draft::default()
+            ..self.attempts.map_or_else(Draft::default, Draft::attempts)
         }
+    }
+}
+
+impl Run {
+    async fn keep(&self, planned: &Planned, id: OperationId) -> Result<Created, StoreError> {
+        let record = self.subject.draw(planned.draft(id));
+        let request = super::request();
+        let intent = match (planned.attempts, planned.queued) {
+            (None, _) => Intent::Run(None),
+            (Some(_), false) => Intent::Run(Some(&request)),
+            (Some(_), true) => Intent::Queue(&request),
+        };
+        self.subject.store.create(&record, intent).await
     }
 }
 
@@ -494,10 +595,14 @@ impl Run {
     /// Takes a step, and tells its name.
     async fn take(&mut self, number: u32) -> &'static str {
         let mut choices = Choices(number);
-        let kind = choices.below(20);
+        let kind = choices.below(24);
         if self.given.is_empty() || kind < 4 {
             self.create(&mut choices).await;
             return "create";
+        }
+        if kind == 4 {
+            self.create_again(&mut choices).await;
+            return "create again";
         }
         let Self {
             subject,
@@ -508,26 +613,9 @@ impl Run {
         let store = &subject.store;
         // Mostly one of the last, which are likely to be there still.
         let back = choices.below(8) as usize % given.len();
-        let (claim, planned) = &given[given.len() - 1 - back];
+        let (claim, _) = &given[given.len() - 1 - back];
         let id = claim.id();
         match kind {
-            4 => {
-                let planned = planned.clone();
-                let record = subject.draw(planned.draft(id));
-                let is = store.create(&record, Intent::Run(None)).await;
-                let should = model.create(id, &planned);
-                // Once nobody knows the id any more, it is a new operation.
-                if let Ok(Created::New(claim)) = &is
-                    && let Some(kept) = model.kept.get_mut(&id)
-                    && kept.token != claim.token()
-                {
-                    kept.token = claim.token();
-                    let claim = Claim::new(id, claim.attempt(), claim.token());
-                    given.push((claim, planned));
-                }
-                assert_eq!(created(is, id), should, "create again");
-                "create again"
-            }
             5 => {
                 assert_eq!(
                     Answer::from(store.find(id).await.unwrap()),
@@ -604,9 +692,87 @@ impl Run {
                 self.pass(Duration::from_secs(time)).await;
                 "pass"
             }
+            18 | 19 => {
+                let sighting = sighting(subject, model, id, &mut choices);
+                let should = model.release(id, claim.token(), &sighting);
+                let is = settled(store.release(claim, &sighting).await);
+                assert_eq!(is, should, "release");
+                "release"
+            }
+            20 => {
+                self.claim(&mut choices).await;
+                "claim"
+            }
+            21 => {
+                self.lapse().await;
+                "lapse"
+            }
             _ => {
                 self.list(&mut choices).await;
                 "list"
+            }
+        }
+    }
+
+    async fn create_again(&mut self, choices: &mut Choices) {
+        let back = choices.below(8) as usize % self.given.len();
+        let (claim, planned) = &self.given[self.given.len() - 1 - back];
+        let (id, planned) = (claim.id(), planned.clone());
+        let is = self.keep(&planned, id).await;
+        let should = self.model.create(id, &planned);
+        // Once nobody knows the id any more, it is a new operation.
+        if let Ok(Created::New(claim)) = &is
+            && let Some(kept) = self.model.kept.get_mut(&id)
+            && kept.token != claim.token()
+        {
+            kept.token = claim.token();
+            let claim = Claim::new(id, claim.attempt(), claim.token());
+            self.given.push((claim, planned));
+        }
+        assert_eq!(created(is, id), should, "create again");
+    }
+
+    async fn claim(&mut self, choices: &mut Choices) {
+        let at_most = choices.of(&[1, 3, 100]);
+        let should = self.model.claim(at_most);
+        let at_most = NonZeroU16::new(at_most).unwrap();
+        let claimed = self.subject.store.claim(&Queue::default(), at_most).await;
+        let claimed = claimed.unwrap();
+        let is = claimed.iter().map(|it| (it.claim.id(), it.claim.attempt()));
+        let is: Vec<_> = is.collect();
+        assert_eq!(is, should, "claim");
+        for Claimed { claim, .. } in claimed {
+            self.model.kept.get_mut(&claim.id()).unwrap().token = claim.token();
+            let mut given = self.given.iter();
+            let (_, planned) = given.find(|(known, _)| known.id() == claim.id()).unwrap();
+            self.given.push((claim, planned.clone()));
+        }
+    }
+
+    /// Lets all claims lapse, where they do.
+    async fn lapse(&mut self) {
+        // Those that lapse together end at once, and no one can say which is to be let go first.
+        let Some(lease) = self.subject.store.lease().filter(|_| !self.tight) else {
+            return;
+        };
+        self.subject.sweep().await;
+        let time = lease + MOMENT;
+        self.subject.clock.advance(time);
+        self.model.now += time;
+        let (mut should, _) = self.model.sweep();
+        should.extend(self.model.lapse());
+        // What is kept for no time goes at once.
+        self.model.sweep();
+        let swept = self.subject.sweep().await;
+        let mut ended: Vec<_> = swept.ended.iter().map(|record| record.id).collect();
+        ended.sort();
+        should.sort();
+        assert_eq!(ended, should, "lapse");
+        for (id, kept) in &mut self.model.kept {
+            // How many changes a lapse is made of is the store's affair.
+            if let Lookup::Found(record) = self.subject.find(*id).await {
+                assert!(record.revision.0 >= kept.revision, "lapse");
+                kept.revision = record.revision.0;
             }
         }
     }
@@ -617,18 +783,32 @@ impl Run {
             owner: choices.of(&owners).map(Owner::new),
             key: choices.of(&[None, None, Some(0), Some(1), Some(2)]),
             keep_for: Duration::from_secs(choices.of(&[0, 2, 40])),
+            // A request that finds no room is another case's affair.
+            attempts: choices
+                .of(&[None, Some(1), Some(2)])
+                .filter(|_| !self.tight),
+            queued: false,
         };
-        let record = self.subject.draw(planned.draft(OperationId::random()));
-        let is = self.subject.store.create(&record, Intent::Run(None)).await;
-        let should = self.model.create(record.id, &planned);
+        let planned = Planned {
+            queued: planned.attempts.is_some() && choices.below(2) == 0,
+            ..planned
+        };
+        let id = OperationId::random();
+        let is = self.keep(&planned, id).await;
+        let should = self.model.create(id, &planned);
+        if let Ok(Created::Queued) = &is {
+            // One that was never given, so that the operation is met with.
+            self.given
+                .push((Claim::new(id, 1, u64::MAX), planned.clone()));
+        }
         if let Ok(Created::New(claim)) = &is {
             let claim = Claim::new(claim.id(), claim.attempt(), claim.token());
-            if let Some(kept) = self.model.kept.get_mut(&record.id) {
+            if let Some(kept) = self.model.kept.get_mut(&id) {
                 kept.token = claim.token();
             }
             self.given.push((claim, planned));
         }
-        assert_eq!(created(is, record.id), should, "create");
+        assert_eq!(created(is, id), should, "create");
     }
 
     async fn list(&self, choices: &mut Choices) {
@@ -671,7 +851,7 @@ fn created(answer: Result<Created, StoreError>, id: OperationId) -> Answer {
             assert_eq!(claim.id(), id);
             Answer::New
         }
-        Ok(Created::Queued) => panic!("it was not to be queued"),
+        Ok(Created::Queued) => Answer::Queued,
         Ok(Created::Existing(record)) => Answer::Existing(brief(&record)),
         Ok(Created::Gone) => Answer::Gone(None),
         Err(error) => failed(&error),
