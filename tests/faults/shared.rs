@@ -96,6 +96,24 @@ async fn an_operation_is_completed_through_another_process() {
     .await;
 }
 
+/// Nothing runs in it, so nothing but this poll has it look.
+#[tokio::test]
+async fn a_process_that_only_answers_notices_that_another_is_dead() {
+    let house = House::new(&["--lease", "1"]);
+    let web = house.node_with("web", &["--accept-only"]).await;
+    let one = house.node("one").await;
+    let monitor = one.submit("ms=60000&echo=long").await;
+    house.sees("begins", "long").await;
+
+    one.kill().await;
+    let end = web.outcome(&monitor).await;
+
+    assert_eq!(
+        (end.status, &*end.problem()),
+        (500, "urn:tower-lro:problem:lost")
+    );
+}
+
 #[tokio::test]
 async fn an_ended_process_hands_its_work_to_another() {
     let house = House::new(&["--attempts", "2", "--drain", "0s"]);

@@ -58,6 +58,9 @@ use std::{
 /// while it syncs share the next sync. Heartbeats, progress, chunks of bodies and notes of what was read are written
 /// without a sync of their own; a chunk is synced at the latest with what names it.
 ///
+/// While the disk is full, verbs that write are [`Unavailable`](super::StoreErrorKind::Unavailable): new operations are
+/// refused, results are held in memory until there is room again, and what is on disk can be read.
+///
 /// Beside the file stand its write-ahead log (`-wal`) and its index (`-shm`), which belong to it. The file must be on a
 /// disk of this machine: file systems of a network have neither the locks nor the memory that it is shared by.
 ///
