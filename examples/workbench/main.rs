@@ -293,10 +293,10 @@ fn site<const N: usize>(
          curl -i '{base}/plain/jobs?ms=400&outcome=fail&echo=why'   # a query, or a form\n\
          curl -i {base}/plain/status/ID                    # 202 while pending, then the replay\n\
          curl -i {base}/plain/status/ID -H 'Prefer: wait=9'\n\
+         curl -i {base}/plain/complete/ID --json '{{}}'     # ends it from outside: what was sent is its result\n\
          curl -i {base}/plain/status/ID -X DELETE          # cancels\n\
          curl -i {base}/plain/status/ID/status             # the status document\n\
          curl -i {base}/plain/status/ID/result -X DELETE   # forgets\n\
-         curl -i {base}/plain/complete/ID --json '{{}}'     # ends it from outside: what was sent is its result\n\
          curl -i {base}/work -d hello                      # for load; monitors under /operations/ID\n\
          curl -i {base}/usage                              # what is held now\n\
          curl -i {base}/healthz\n"
