@@ -510,6 +510,31 @@ async fn dialect_speaks_as_it_was_written_to() {
 }
 
 #[tokio::test]
+async fn store_keeps_what_a_server_has_accepted() {
+    let program = Program::start("store", &[]).await;
+
+    let accepted = program.ask(Ask::post("/words", "three little words")).await;
+    assert_eq!(accepted.status, 202);
+    let unwanted = program.ask(Ask::post("/words", "x")).await.monitor();
+    let cancelled = program.ask(Ask::new("DELETE", &unwanted)).await;
+    assert_eq!(
+        (cancelled.status, &cancelled.json()["status"]),
+        (200, &json!("cancelled"))
+    );
+    let gone = program.ask(Ask::get(&unwanted)).await;
+    assert_eq!(
+        (gone.status, &*gone.problem()),
+        (410, "urn:tower-lro:problem:cancelled")
+    );
+
+    let counted = program.wait_for(&accepted.monitor()).await;
+    assert_eq!((counted.status, counted.text()), (200, "3 words\n"));
+
+    program.interrupt();
+    assert_eq!(program.end().await, "");
+}
+
+#[tokio::test]
 async fn tonic_defers_the_plain_route_and_lets_grpc_pass() {
     use bytes::Bytes;
     use http::Request;

@@ -68,10 +68,18 @@ use std::{
 ///
 /// # Implementing
 ///
+/// `examples/store.rs` is a store in plain maps behind one lock, which uses nothing that is not public: a place to begin.
+///
 /// Run `conformance` (feature `testing`) against it. [`Record::observe`], [`Record::release`], [`Record::lapse`] and
-/// [`Record::end`] make the lawful moves for stores that hold records as they are. Stores that write them down need to
-/// understand a record's id, revision, phase, attempt and times, the owner, key, face and queue of its submission, and
-/// how long it is kept; the rest they take and give back [encoded](crate::record::Submission::encode).
+/// [`Record::end`] make the lawful moves for stores that hold records as they are: on a copy, which replaces the record if
+/// the move was lawful and the claim, where one is named, holds. Stores that write records down need to understand a
+/// record's id, revision, phase, attempt and times, the owner, key, face and queue of its submission, and how long it is
+/// kept; the rest they take and give back [encoded](crate::record::Submission::encode).
+///
+/// The suite asks one process that lives. What holds when it dies, when the disk is full and when several share the store,
+/// and which failures leave a step [uncertain](StoreErrorKind::Uncertain), is for the author to test. [`mark_read`](Self::mark_read),
+/// [`set_aside`](Self::set_aside) and [`usage`](Self::usage) are called where nothing can be waited for: a store elsewhere
+/// answers them from memory, and passes on what it was told with a later verb.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Keeps a new operation, its key, its request where one is given, and the right to run it, in one step; idempotent
     /// on the id. The request is given where the submission has a [`Rerun`](crate::record::Rerun), and only there.

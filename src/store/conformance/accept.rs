@@ -79,6 +79,18 @@ pub async fn create_does_not_revive_what_is_gone(make: Make) {
     assert!(subject.is_gone(id).await);
 }
 
+/// Once its tombstone has fallen an id is a new one's, whom the sweep of what is left of the first does no harm.
+pub async fn an_id_is_free_after_the_tombstone(make: Make) {
+    let subject = make(Wanted::default());
+    let id = subject.ended(Draft::default(), 1).await;
+    done(subject.store.forget(id, Forget::Ended).await);
+    subject.clock.advance(TOMBSTONE_FOR);
+    let again = subject.accept(Draft::id(id)).await;
+    subject.sweep().await;
+    assert_eq!(subject.phase(id).await, Some(Phase::Accepted));
+    done(subject.finish(&again, subject.success(1)).await);
+}
+
 /// A key belongs to the operation that first had it, pending or ended.
 pub async fn a_key_belongs_to_the_first(make: Make) {
     let subject = make(Wanted::default());

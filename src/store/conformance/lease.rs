@@ -75,8 +75,13 @@ pub async fn what_lapses_without_its_request_is_lost(make: Make) {
 /// A claim holds as long as it is renewed.
 pub async fn what_is_renewed_does_not_lapse(make: Make) {
     let subject = make(Wanted::default());
-    let kept = subject.accept_whole(Draft::attempts(1)).await;
-    let lapsed = subject.accept_whole(Draft::attempts(1)).await;
+    // However long a lease is, what was lost is still there to be looked at.
+    let draft = Draft {
+        keep_for: Some(subject.lease() * 10),
+        ..Draft::attempts(1)
+    };
+    let kept = subject.accept_whole(draft.clone()).await;
+    let lapsed = subject.accept_whole(draft).await;
     for _ in 0..6 {
         subject.sweep().await;
         subject.clock.advance(subject.lease() / 2);

@@ -466,6 +466,7 @@ macro_rules! __store_cases {
             create_is_idempotent_on_the_id,
             create_gives_no_claim_that_is_void,
             create_does_not_revive_what_is_gone,
+            an_id_is_free_after_the_tombstone,
             a_key_belongs_to_the_first,
             a_key_lives_as_long_as_the_tombstone,
             a_key_is_free_after_the_sweep,
