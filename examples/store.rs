@@ -72,6 +72,7 @@ struct Kept {
     agenda: BTreeSet<(Duration, OperationId)>,
     /// The last place, or token, that was given.
     last: u64,
+    /// Of responses, of requests that are kept, and set aside.
     bytes: u64,
     unread: u64,
     /// To be sent when the lock has been let go: hints wake tasks.
@@ -177,10 +178,12 @@ impl Kept {
                 (right, lasts, Created::Queued)
             }
         };
+        let request = intent.request();
+        self.bytes += request.map_or(0, |request| request.size() as u64);
         let operation = Operation {
             record: record.clone(),
             place,
-            request: intent.request().cloned(),
+            request: request.cloned(),
             right,
             due: now,
             is_read: false,
@@ -206,8 +209,10 @@ impl Kept {
                 self.waiting.remove(&waiting);
             }
         }
-        if right == Right::Nobody {
-            operation.request = None;
+        if right == Right::Nobody
+            && let Some(request) = operation.request.take()
+        {
+            self.bytes -= request.size() as u64;
         }
         operation.right = right;
         self.agenda.remove(&(operation.due, id));

@@ -1,6 +1,6 @@
 //! Creating and finding.
 
-use super::{Draft, Make, Subject, TOMBSTONE_FOR, Wanted, done};
+use super::{Draft, MOMENT, Make, Subject, TOMBSTONE_FOR, Wanted, done};
 use crate::{
     record::{OperationId, Owner, Phase, Record, UniqueKey},
     store::{Created, Forget, Intent, Lookup},
@@ -84,7 +84,7 @@ pub async fn an_id_is_free_after_the_tombstone(make: Make) {
     let subject = make(Wanted::default());
     let id = subject.ended(Draft::default(), 1).await;
     done(subject.store.forget(id, Forget::Ended).await);
-    subject.clock.advance(TOMBSTONE_FOR);
+    subject.clock.advance(TOMBSTONE_FOR + MOMENT);
     let again = subject.accept(Draft::id(id)).await;
     subject.sweep().await;
     assert_eq!(subject.phase(id).await, Some(Phase::Accepted));
