@@ -237,3 +237,22 @@ async fn streams_a_long_body() {
     println!("most {}", most.unwrap().trim().trim_end_matches(" kB"));
     let _ = KEEP_FOR;
 }
+
+#[tokio::test]
+async fn a_body_whose_beginning_was_swept_away_is_no_body() {
+    let place = Place::new();
+    let (store, clock) = open(&place);
+    let claim = accept(&store, 1).await;
+    let blob = write(&store, 1).await;
+    // So long that nobody can be writing it any more.
+    for _ in 0..900 {
+        clock.advance(Duration::from_secs(5));
+        assert!(super::support::renew(&store, &[&claim]).await.is_empty());
+        store.sweep(ALL).await.unwrap();
+    }
+    let more = store.append(blob, 1, Bytes::from_static(b"more")).await;
+    assert_eq!(more.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    let unknown = success_elsewhere(BlobId::random(), 2000);
+    let finished = store.finish(&claim, &started(5), &mut Some(unknown)).await;
+    assert_eq!(finished.unwrap_err().kind(), StoreErrorKind::Corrupt);
+}

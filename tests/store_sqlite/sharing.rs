@@ -398,3 +398,25 @@ async fn a_request_that_can_not_be_read_is_lost_and_blocks_nobody() {
     ));
     let _ = request(Content::Inline(Bytes::new()));
 }
+
+#[tokio::test]
+async fn what_was_rolled_back_is_no_claim_on_what_another_process_takes_after_it() {
+    let place = Place::new();
+    let ((one, its_clock), (other, _)) = (process(&place), process(&place));
+    let (held, kept) = (accept(&one, 1).await, accept(&other, 1).await);
+    let sql = place.sql();
+    sql.execute_batch(
+        "CREATE TRIGGER broken BEFORE UPDATE ON meta BEGIN SELECT RAISE(ABORT, 'broken'); END",
+    )
+    .unwrap();
+    assert!(super::support::try_accept(&one, 1).await.is_err());
+    sql.execute_batch("DROP TRIGGER broken").unwrap();
+    let claim = accept(&other, 1).await;
+    for _ in 0..8 {
+        assert!(renew(&other, &[&claim, &kept]).await.is_empty());
+        assert!(renew(&one, &[&held]).await.is_empty());
+        assert!(one.sweep(ALL).await.unwrap().ended.is_empty());
+        its_clock.advance(LEASE / 3);
+    }
+    assert_eq!(phase(&other, claim.id()).await, Some(Phase::Accepted));
+}

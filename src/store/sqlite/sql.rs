@@ -64,7 +64,7 @@ statements! {
     DELETE_REQUEST = "DELETE FROM requests WHERE place = ?1 RETURNING size, blob";
 
     TOUCH_BLOB = "INSERT INTO blobs (id, size, counted, due) VALUES (?1, 0, 1, ?2) \
-        ON CONFLICT (id) DO UPDATE SET due = CASE WHEN due IS NULL THEN NULL ELSE excluded.due END RETURNING number";
+        ON CONFLICT (id) DO UPDATE SET due = CASE WHEN due IS NULL THEN NULL ELSE excluded.due END RETURNING number, size";
     GROW_BLOB = "UPDATE blobs SET size = size + ?2 WHERE number = ?1";
     NAME_BLOB = "UPDATE blobs SET due = NULL, counted = 0 WHERE id = ?1 RETURNING size";
     DROP_BLOB = "UPDATE blobs SET due = ?2, counted = ?3 WHERE id = ?1 RETURNING size";

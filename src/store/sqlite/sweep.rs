@@ -136,7 +136,8 @@ impl Tx<'_> {
         let mut abandoned = Vec::new();
         for (token, watched) in &mut self.mind.held {
             let seen = *watched.seen.get_or_insert(now);
-            if now - seen > lease {
+            // It may have been renewed in this very transaction.
+            if now - seen > lease && !self.done.held.iter().any(|(held, _)| held == token) {
                 abandoned.push((*token, watched.place));
             }
         }

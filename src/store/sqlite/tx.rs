@@ -49,8 +49,12 @@ pub(super) struct Other {
 }
 
 impl Mind {
-    pub(super) fn settle(&mut self, node: Option<i64>, void: Vec<i64>) {
+    /// What was done has been committed: only then is it so. The tokens of what was rolled back are drawn again.
+    pub(super) fn settle(&mut self, node: Option<i64>, held: Vec<(i64, i64)>, void: Vec<i64>) {
         self.node = node;
+        for (token, place) in held {
+            self.held.insert(token, Watched { place, seen: None });
+        }
         for token in void {
             self.held.remove(&token);
         }
@@ -270,7 +274,7 @@ impl<'w> Tx<'w> {
     }
 
     pub(super) fn hold(&mut self, token: i64, place: i64) {
-        self.mind.held.insert(token, Watched { place, seen: None });
+        self.done.held.push((token, place));
     }
 
     pub(super) fn void(&mut self, row: &Row) {
@@ -508,7 +512,8 @@ impl<'w> Tx<'w> {
         let size = self.write_returning(sql::NAME_BLOB, [blob.as_uuid().as_bytes()], |row| {
             row.get(0)
         })?;
-        Ok(size.map_or(0, unsigned))
+        // What was swept away meanwhile is not to be found missing by whoever reads it.
+        Ok(size.map(unsigned).ok_or(StoreErrorKind::Corrupt)?)
     }
 
     /// The blob is nobody's from here on. Gives its bytes, which go on to count, unless it is evicted.
@@ -530,9 +535,13 @@ impl<'w> Tx<'w> {
         let touched = self.write_returning(
             sql::TOUCH_BLOB,
             params![blob.as_uuid().as_bytes(), due],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        let number: i64 = touched.ok_or(StoreErrorKind::Corrupt)?;
+        let (number, size): (i64, i64) = touched.ok_or(StoreErrorKind::Corrupt)?;
+        // The sweep has taken what came before: what is made of the rest would have a hole.
+        if index > 0 && size == 0 {
+            return Err(StoreErrorKind::Corrupt.into());
+        }
         if self.write(
             sql::INSERT_CHUNK,
             params![chunk_at(number) + i64::from(index), chunk],

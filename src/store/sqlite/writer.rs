@@ -256,7 +256,7 @@ impl Writer {
                     }
                 }
                 self.told = done.logged.unwrap_or(self.told);
-                self.mind.settle(done.node, done.void);
+                self.mind.settle(done.node, done.held, done.void);
                 for hint in done.hints {
                     self.shared.hints.send(hint);
                 }
@@ -419,6 +419,8 @@ pub(super) struct Done {
     pub(super) logged: Option<i64>,
     pub(super) hints: Vec<Change>,
     pub(super) node: Option<i64>,
+    /// Claims that were taken or renewed: tokens and places.
+    pub(super) held: Vec<(i64, i64)>,
     /// Tokens of claims that no longer are.
     pub(super) void: Vec<i64>,
 }
