@@ -183,6 +183,22 @@ async fn nobody_takes_its_own_claims_for_those_of_the_dead() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_takes_nothing_while_its_process_is_late() {
+    let store = Durable::default();
+    let operations = over(store.clone());
+    let worker = work(&operations, never);
+    let service = app(operations.layer(), lasting(LEASE * 6));
+    let monitor = accepted(&service, post("/")).await;
+    tokio::time::sleep(seconds(1)).await;
+    // The worker looks for what has lapsed all the while.
+    store.break_down(DEAF);
+    tokio::time::sleep(LEASE * 3).await;
+    store.break_down(Faults::default());
+    assert_eq!(outcome(&service, &monitor).await.text(), "done");
+    worker.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_waits_for_a_store_that_is_away_longer_than_a_lease() {
     let store = Durable::default();
     let operations = over(store.clone());

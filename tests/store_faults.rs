@@ -272,11 +272,7 @@ async fn a_slow_store_does_not_hold_a_limit_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_finish_that_fails_is_tried_again_ever_more_slowly() {
-    for kind in [
-        StoreErrorKind::Unavailable,
-        StoreErrorKind::Corrupt,
-        StoreErrorKind::Uncertain,
-    ] {
+    for kind in [StoreErrorKind::Unavailable, StoreErrorKind::Uncertain] {
         for site in both() {
             site.store.times(Verb::Finish, How::Fail(kind), 12);
             let monitor = site.accepted(post("/work")).await;
@@ -302,6 +298,19 @@ async fn a_finish_that_fails_is_tried_again_ever_more_slowly() {
             assert!(pauses[11] <= millis(5002), "{pauses:?}");
             site.recovers().await;
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_the_store_cannot_make_sense_of_is_an_error_at_once() {
+    for site in both() {
+        let corrupt = How::Fail(StoreErrorKind::Corrupt);
+        site.store.times(Verb::Finish, corrupt, 1);
+        let monitor = site.accepted(post("/work")).await;
+        let answer = site.outcome(&monitor).await;
+        assert_eq!(answer.refusal(), (500, "errored".into()));
+        assert_eq!(site.calls.load(Ordering::SeqCst), 1);
+        site.recovers().await;
     }
 }
 

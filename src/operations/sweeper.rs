@@ -127,7 +127,7 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>) {
         let Some(engine) = awake.0.upgrade() else {
             return;
         };
-        if engine.heartbeat.as_ref().is_some_and(Heartbeat::is_late) {
+        if engine.is_late() {
             // The claims of this process have lapsed, perhaps, because the store could not be reached, or since the process
             // stood still: it is not to be the one who takes them for those of the dead.
             let now = millis(engine.clock.elapsed());

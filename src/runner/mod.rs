@@ -635,9 +635,19 @@ async fn write(
         let has_response = ending
             .as_ref()
             .is_some_and(|ending| ending.response.is_some());
-        if error.kind() == StoreErrorKind::Full && has_response {
-            ending = ending.map(|ending| Ending::without_response(Stop::TooLarge, ending.at));
-            continue;
+        let instead = match error.kind() {
+            StoreErrorKind::Full => Some(Stop::TooLarge),
+            // It will not be better for being tried again.
+            StoreErrorKind::Corrupt => Some(Stop::Errored),
+            _ => None,
+        };
+        match instead {
+            Some(stop) if has_response => {
+                ending = ending.map(|ending| Ending::without_response(stop, ending.at));
+                continue;
+            }
+            Some(Stop::Errored) => break,
+            _ => {}
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             break;
