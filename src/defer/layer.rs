@@ -221,11 +221,13 @@ impl<M> DeferLayer<M> {
         self.with(|options| options.attempts = attempts)
     }
 
-    /// Fields of requests that are not to be stored, since they hold secrets. Default `Authorization`, `Cookie` and
-    /// `Proxy-Authorization`. What a later run needs of them is put back by [`Worker::restore`](crate::Worker::restore).
+    /// Further fields of requests that are not to be stored, since they hold secrets. `Authorization`, `Cookie` and
+    /// `Proxy-Authorization` never are. What a later run needs of them is put back by [`Worker::restore`](crate::Worker::restore).
     pub fn not_stored(self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
-        let fields = fields.into_iter().collect();
-        self.with(|options| options.not_stored = fields)
+        self.with(|options| {
+            let all = options.not_stored.iter().cloned().chain(fields);
+            options.not_stored = all.collect();
+        })
     }
 
     /// Makes request bodies with a function instead of [`Rebuild`]: for types of other crates, for which nobody else

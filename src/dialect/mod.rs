@@ -3,7 +3,7 @@
 //! A dialect is pure: it sees no store, no task and no clock, so a transcript of it needs no runtime. [`Rfc`] is the
 //! default.
 //!
-//! **Unstable**: the trait will change until a few more dialects have been built upon it.
+//! **Unstable**: the trait may change in minor releases.
 
 mod azure;
 mod document;

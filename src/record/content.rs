@@ -3,7 +3,7 @@ use std::fmt;
 use uuid::Uuid;
 
 /// Where a body is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Content {
     /// Here.
     Inline(Bytes),
@@ -14,6 +14,16 @@ pub enum Content {
         /// Its length in bytes.
         len: u64,
     },
+}
+
+/// Shows how much it is, not what.
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline(bytes) => write!(f, "Inline({} bytes)", bytes.len()),
+            Self::Blob { id, len } => write!(f, "Blob({id:?}, {len} bytes)"),
+        }
+    }
 }
 
 impl Content {

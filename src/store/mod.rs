@@ -3,7 +3,7 @@
 //! [`MemoryStore`] is the default. [`Store`] is the contract; the feature `testing` adds `conformance`, the suite
 //! of small named cases that tells whether an implementation keeps it.
 //!
-//! **Unstable**: the trait will change until a durable store and a few more dialects have been built upon it.
+//! **Unstable**: the trait may change in minor releases.
 
 mod clock;
 #[cfg(any(test, feature = "testing"))]
