@@ -182,20 +182,26 @@ async fn nobody_takes_its_own_claims_for_those_of_the_dead() {
     assert_eq!(outcome(&service, &monitor).await.text(), "done");
 }
 
-#[tokio::test(start_paused = true)]
+/// On a real file, whose store tells by the process's own clock that nobody has renewed a claim.
+#[tokio::test]
 async fn a_worker_takes_nothing_while_its_process_is_late() {
-    let store = Durable::default();
-    let operations = over(store.clone());
-    let worker = work(&operations, never);
-    let service = app(operations.layer(), lasting(LEASE * 6));
-    let monitor = accepted(&service, post("/")).await;
-    tokio::time::sleep(seconds(1)).await;
-    // The worker looks for what has lapsed all the while.
-    store.break_down(DEAF);
-    tokio::time::sleep(LEASE * 3).await;
-    store.break_down(Faults::default());
-    assert_eq!(outcome(&service, &monitor).await.text(), "done");
-    worker.abort();
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        let file = folder.path().join(format!("{round}.db"));
+        let options = tower_lro::store::SqliteOptions::default().lease(seconds(1));
+        let operations = over(options.open(file).unwrap());
+        let worker = operations.worker("default", service_fn(never));
+        let worker = tokio::spawn(worker.poll_every(Duration::from_millis(20)).run());
+        let service = app(operations.layer(), lasting(seconds(4)));
+        let monitor = accepted(&service, post("/")).await;
+        tokio::time::sleep(Duration::from_millis(1000 + 60 * round)).await;
+        // As a process that is stopped and woken.
+        std::thread::sleep(seconds(2));
+        let answer = get(&service, &format!("{monitor}?")).await;
+        assert_eq!(answer.status, 202, "{answer}");
+        assert_eq!(outcome(&service, &monitor).await.text(), "done");
+        worker.abort();
+    }
 }
 
 #[tokio::test(start_paused = true)]
