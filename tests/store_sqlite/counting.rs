@@ -1,7 +1,7 @@
 //! Syncs and statements, counted.
 
 use super::support::{Place, Running, accept, as_child, file_of_child, finish, renew};
-use std::{fs, process::Command, sync::Arc};
+use std::{fs, path::Path, process::Command, sync::Arc};
 use tower_lro::{
     Store,
     store::{Forget, SqliteStore},
@@ -79,8 +79,11 @@ async fn who_comes_at_once_shares_a_sync() {
 }
 
 /// As the kernel saw it, where there is somebody to ask.
-#[test]
-fn the_disk_is_told_before_anybody_is() {
+#[tokio::test]
+async fn the_disk_is_told_before_anybody_is() {
+    if let Some(path) = file_of_child() {
+        return accepts_one_after_the_other(&path).await;
+    }
     let place = Place::new();
     if Command::new("strace").arg("-V").output().is_err() {
         println!("strace is not installed: not checked");
@@ -102,7 +105,7 @@ fn the_disk_is_told_before_anybody_is() {
         .arg(std::env::current_exe().unwrap());
     as_child(
         &mut command,
-        "counting::accepts_one_after_the_other",
+        "counting::the_disk_is_told_before_anybody_is",
         &place.path(),
     );
     let lines = Running::start(command).rest();
@@ -126,10 +129,7 @@ fn the_disk_is_told_before_anybody_is() {
     assert_eq!(answers, 20);
 }
 
-#[tokio::test]
-#[ignore = "run by another test, as a process of its own"]
-async fn accepts_one_after_the_other() {
-    let Some(path) = file_of_child() else { return };
+async fn accepts_one_after_the_other(path: &Path) {
     let store = SqliteStore::open(path).unwrap();
     println!();
     for _ in 0..20 {

@@ -5,6 +5,7 @@ use super::support::{
 };
 use std::{
     collections::HashMap,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -36,15 +37,21 @@ fn rounds() -> u32 {
     asked.and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_was_answered_before_a_kill_is_there() {
+    if let Some(path) = file_of_child() {
+        return accepts_for_ever(&path).await;
+    }
     let place = Place::new();
     let mut accepted = Vec::new();
     let mut ended = HashMap::new();
     let (rounds, seed) = (rounds(), u64::from(std::process::id()));
     println!("seed {seed}");
     for round in 0..rounds {
-        let mut running = Running::start(child("durability::accepts_for_ever", &place.path()));
+        let mut running = Running::start(child(
+            "durability::whatever_was_answered_before_a_kill_is_there",
+            &place.path(),
+        ));
         // Somewhere in what it does, each time elsewhere.
         let lines = 20
             + seed
@@ -123,10 +130,7 @@ fn totals_are_true(sql: &rusqlite::Connection) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "run by another test, as a process of its own"]
-async fn accepts_for_ever() {
-    let Some(path) = file_of_child() else { return };
+async fn accepts_for_ever(path: &Path) {
     let store = Arc::new(SqliteStore::open(path).unwrap());
     let tasks = (0..8).map(|number| {
         let store = store.clone();

@@ -6,6 +6,7 @@ use super::support::{
 use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
     process::Command,
 };
 use tower_lro::{
@@ -15,7 +16,7 @@ use tower_lro::{
 };
 
 #[track_caller]
-fn refused(path: &std::path::Path) -> SqliteErrorKind {
+fn refused(path: &Path) -> SqliteErrorKind {
     let error = SqliteStore::open(path).expect_err("it is not to be opened");
     assert!(
         error.to_string().contains(&path.display().to_string()),
@@ -85,14 +86,17 @@ async fn an_empty_file_is_as_good_as_none() {
 /// Root may write what is read-only: so this asks another user to, if it must.
 #[test]
 fn a_read_only_file_is_told_at_once() {
+    if let Some(path) = file_of_child() {
+        return opens(&path);
+    }
     let place = Place::new();
     drop(place.open());
-    let set = |path: &std::path::Path, mode| {
+    let set = |path: &Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     set(&place.path(), 0o444);
     set(place.directory(), 0o555);
-    let mut command = child("opening::opens_what_it_is_told_to", &place.path());
+    let mut command = child("opening::a_read_only_file_is_told_at_once", &place.path());
     if fs::metadata("/proc/self").is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0) {
         command.uid(65534);
     }
@@ -101,10 +105,7 @@ fn a_read_only_file_is_told_at_once() {
     assert_eq!(told, "Some(ReadOnly)");
 }
 
-#[test]
-#[ignore = "run by another test, as a process of its own"]
-fn opens_what_it_is_told_to() {
-    let Some(path) = file_of_child() else { return };
+fn opens(path: &Path) {
     println!(
         "opened {:?}",
         SqliteStore::open(path).err().map(|error| error.kind())
@@ -221,6 +222,9 @@ async fn a_file_that_is_full_says_so_and_goes_on_with_what_is_in_it() {
 /// As on a disk that is full, or has a quota: whatever was answered is there, and nothing else is.
 #[tokio::test]
 async fn a_disk_that_takes_no_more_loses_nothing_that_was_answered() {
+    if let Some(path) = file_of_child() {
+        return accepts_until_it_fails(&path).await;
+    }
     let place = Place::new();
     drop(place.open());
     let mut command = Command::new("sh");
@@ -231,7 +235,7 @@ async fn a_disk_that_takes_no_more_loses_nothing_that_was_answered() {
         .arg(std::env::current_exe().unwrap());
     as_child(
         &mut command,
-        "opening::accepts_until_it_fails",
+        "opening::a_disk_that_takes_no_more_loses_nothing_that_was_answered",
         &place.path(),
     );
     let lines = Running::start(command).rest();
@@ -258,10 +262,7 @@ async fn a_disk_that_takes_no_more_loses_nothing_that_was_answered() {
     accept(&store, 1).await;
 }
 
-#[tokio::test]
-#[ignore = "run by another test, as a process of its own"]
-async fn accepts_until_it_fails() {
-    let Some(path) = file_of_child() else { return };
+async fn accepts_until_it_fails(path: &Path) {
     let store = SqliteStore::open(path).unwrap();
     let mut last = None;
     loop {

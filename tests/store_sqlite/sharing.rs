@@ -2,20 +2,18 @@
 
 use super::support::{
     ALL, PATIENCE, Place, Running, accept, body, child, claim, enqueue, file_of_child, find,
-    finish, phase, record, renew, request, started, success,
+    finish, phase, record, renew, started, success,
 };
-use bytes::Bytes;
 use std::{
     collections::HashSet,
     num::NonZeroUsize,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 use tower_lro::{
     Store,
-    record::{
-        Content, Ending, Fingerprint, KeyUse, Outcome, Phase, Reason, Record, Stop, UniqueKey,
-    },
+    record::{Ending, Fingerprint, KeyUse, Outcome, Phase, Reason, Record, Stop, UniqueKey},
     store::{
         Change, Clock, Created, Forget, Intent, Settled, SqliteOptions, SqliteStore, StoreErrorKind,
     },
@@ -244,9 +242,15 @@ async fn whoever_races_for_a_claim_one_gets_it() {
 
 #[tokio::test]
 async fn a_process_that_was_stopped_undoes_nothing() {
+    if let Some(path) = file_of_child() {
+        return holds_on(&path).await;
+    }
     let place = Place::new();
     let store = place.open_with(short_lease());
-    let mut other = Running::start(child("sharing::holds_on", &place.path()));
+    let mut other = Running::start(child(
+        "sharing::a_process_that_was_stopped_undoes_nothing",
+        &place.path(),
+    ));
     let id = other.hear("holds").parse().unwrap();
     // It lives, and its claim holds for longer than the lease.
     let began = Instant::now();
@@ -280,10 +284,7 @@ fn short_lease() -> SqliteOptions {
     SqliteOptions::default().lease(SHORT)
 }
 
-#[tokio::test]
-#[ignore = "run by another test, as a process of its own"]
-async fn holds_on() {
-    let Some(path) = file_of_child() else { return };
+async fn holds_on(path: &Path) {
     let store = short_lease().open(path).unwrap();
     let claim = accept(&store, 2).await;
     println!("holds {}", claim.id());
@@ -396,7 +397,6 @@ async fn a_request_that_can_not_be_read_is_lost_and_blocks_nobody() {
         store.complete(whole, cancelled, None).await,
         Ok(Settled::Done(_))
     ));
-    let _ = request(Content::Inline(Bytes::new()));
 }
 
 #[tokio::test]

@@ -194,7 +194,7 @@ pub(crate) fn file_of_child() -> Option<PathBuf> {
     std::env::var_os(FILE).map(Into::into)
 }
 
-/// This program, to run one of its ignored tests with a file.
+/// This program, to run one of its tests with a file, as a process of its own: what asks first whether it is that.
 pub(crate) fn child(test: &str, file: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     as_child(&mut command, test, file);
@@ -203,13 +203,7 @@ pub(crate) fn child(test: &str, file: &Path) -> Command {
 
 pub(crate) fn as_child(command: &mut Command, test: &str, file: &Path) {
     command
-        .args([
-            "--exact",
-            test,
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(FILE, file)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
