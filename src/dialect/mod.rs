@@ -25,7 +25,7 @@ pub use self::{
 };
 
 use crate::{
-    header::idempotency_key,
+    header::{PREFERENCE_APPLIED, Prefer, applied, idempotency_key},
     problem::{Problem, ProblemKind},
     record::{
         Content, Ending, OperationId, Phase, Record, Report, Revision, Sighting, StoredResponse,
@@ -290,6 +290,34 @@ pub struct OptIn {
     /// What else the dialect wants to know of the head when it answers: a version, a name. That of the initiating request
     /// is [kept](crate::record::Submission::note) with the operation.
     pub note: Option<Arc<str>>,
+}
+
+impl OptIn {
+    /// What `Prefer` asks for: `respond-async` and `wait` (RFC 7240, sections 4.1 and 4.3).
+    #[must_use]
+    pub fn by_prefer(headers: &HeaderMap) -> Self {
+        let Prefer {
+            respond_async,
+            wait,
+        } = Prefer::parse(headers);
+        Self {
+            asked: respond_async,
+            wait,
+            note: None,
+        }
+    }
+
+    /// Tells in `Preference-Applied` (RFC 7240, section 3) which of these was heeded, beside what an inner service has
+    /// told there.
+    pub fn tell_applied(&self, headers: &mut HeaderMap) {
+        let heeded = Prefer {
+            respond_async: self.asked,
+            wait: self.wait,
+        };
+        if let Some(value) = applied(heeded) {
+            headers.append(PREFERENCE_APPLIED, value);
+        }
+    }
 }
 
 /// Which part of the list is asked for.

@@ -3,7 +3,7 @@ use super::{
     document::{error_code, error_object},
 };
 use crate::{
-    header::{PREFERENCE_APPLIED, Prefer, applied, remove_preferences, retry_after},
+    header::{PREFERENCE_APPLIED, Prefer, remove_preferences, retry_after},
     problem::{Problem, ProblemKind},
     record::Outcome,
 };
@@ -89,14 +89,9 @@ impl Dialect for OData {
     }
 
     fn opt_in(&self, head: Head<'_>) -> OptIn {
-        let Prefer {
-            respond_async,
-            wait,
-        } = Prefer::parse(head.headers);
         OptIn {
-            asked: respond_async,
-            wait,
             note: is_old(head.headers).then(|| OLD.into()),
+            ..OptIn::by_prefer(head.headers)
         }
     }
 
@@ -105,13 +100,7 @@ impl Dialect for OData {
     }
 
     fn applied(&self, opt_in: &OptIn, headers: &mut HeaderMap) {
-        let prefer = Prefer {
-            respond_async: opt_in.asked,
-            wait: opt_in.wait,
-        };
-        if let Some(value) = applied(prefer) {
-            headers.append(PREFERENCE_APPLIED, value);
-        }
+        opt_in.tell_applied(headers);
     }
 
     fn accepted(&self, view: &View<'_>, opt_in: &OptIn) -> Response<Answer> {

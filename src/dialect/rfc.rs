@@ -3,7 +3,7 @@ use super::{
     entity_tag, status_document,
 };
 use crate::{
-    header::{PREFERENCE_APPLIED, Prefer, applied, remove_preferences, retry_after},
+    header::{PREFERENCE_APPLIED, remove_preferences, retry_after},
     json,
     problem::{Problem, ProblemKind},
     record::Phase,
@@ -107,15 +107,7 @@ impl Dialect for Rfc {
     }
 
     fn opt_in(&self, head: Head<'_>) -> OptIn {
-        let Prefer {
-            respond_async,
-            wait,
-        } = Prefer::parse(head.headers);
-        OptIn {
-            asked: respond_async,
-            wait,
-            note: None,
-        }
+        OptIn::by_prefer(head.headers)
     }
 
     fn take_out(&self, head: &mut request::Parts) {
@@ -123,14 +115,7 @@ impl Dialect for Rfc {
     }
 
     fn applied(&self, opt_in: &OptIn, headers: &mut HeaderMap) {
-        let prefer = Prefer {
-            respond_async: opt_in.asked,
-            wait: opt_in.wait,
-        };
-        if let Some(value) = applied(prefer) {
-            // The inner service may have applied others.
-            headers.append(PREFERENCE_APPLIED, value);
-        }
+        opt_in.tell_applied(headers);
     }
 
     fn accepted(&self, view: &View<'_>, opt_in: &OptIn) -> Response<Answer> {
