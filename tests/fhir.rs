@@ -3,13 +3,15 @@
 #![cfg(feature = "testing")]
 
 mod common {
+    pub(crate) mod exchange;
     pub(crate) mod store;
 }
 
 use bytes::Bytes;
+use common::exchange::{Collected, ask, collected, request, submit};
 use common::store::{CAUSE, Faulty, How, Verb};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
@@ -20,55 +22,8 @@ use tower_lro::{
     store::StoreErrorKind,
 };
 
-type Collected = Response<Bytes>;
-
 fn operations(dialect: Fhir) -> Operations {
     Operations::builder().dialect(dialect).build().unwrap()
-}
-
-async fn collected<B>(response: Response<B>) -> Collected
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: std::fmt::Debug,
-{
-    let (head, body) = response.into_parts();
-    Response::from_parts(head, body.collect().await.unwrap().to_bytes())
-}
-
-fn request(method: Method, target: &str, fields: &[(&str, &str)]) -> Request<Full<Bytes>> {
-    let mut request = Request::builder().method(method).uri(target);
-    request = request.header(header::HOST, "example.com");
-    for (name, value) in fields {
-        request = request.header(*name, *value);
-    }
-    request.body(Full::default()).unwrap()
-}
-
-/// Has a handler answer so.
-async fn submit(
-    operations: &Operations,
-    request: Request<Full<Bytes>>,
-    answer: Response<Full<Bytes>>,
-) -> Collected {
-    let inner = service_fn(move |request: Request<Full<Bytes>>| {
-        let mut answer = answer.clone();
-        let deferred = request.extensions().get::<OperationHandle>().is_some();
-        let prefer = request.headers().get("prefer").cloned();
-        if let (true, Some(prefer)) = (deferred, prefer) {
-            answer.headers_mut().insert("seen", prefer);
-        }
-        async { Ok::<_, Infallible>(answer) }
-    });
-    let service = operations.layer().layer(inner);
-    let answer = collected(service.oneshot(request).await.unwrap()).await;
-    while operations.usage().running + operations.usage().accepted > 0 {
-        tokio::task::yield_now().await;
-    }
-    answer
-}
-
-async fn ask(operations: &Operations, request: Request<Full<Bytes>>) -> Collected {
-    collected(operations.status_service().oneshot(request).await.unwrap()).await
 }
 
 async fn poll(operations: &Operations, accepted: &Collected) -> Collected {

@@ -3,19 +3,21 @@
 #![cfg(feature = "testing")]
 
 mod common {
+    pub(crate) mod exchange;
     pub(crate) mod store;
 }
 
 use bytes::Bytes;
+use common::exchange::{Collected, ask, collected, request, submit};
 use common::store::{CAUSE, Faulty, How, Verb};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::convert::Infallible;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_lro::{
-    Limits, OData, OperationHandle, Operations, Rfc,
+    Limits, OData, Operations, Rfc,
     dialect::{ASYNC_RESULT, Dialect},
     store::StoreErrorKind,
 };
@@ -24,52 +26,8 @@ fn operations() -> Operations {
     Operations::builder().dialect(OData::new()).build().unwrap()
 }
 
-type Collected = Response<Bytes>;
-
-async fn collected<B>(response: Response<B>) -> Collected
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: std::fmt::Debug,
-{
-    let (head, body) = response.into_parts();
-    Response::from_parts(head, body.collect().await.unwrap().to_bytes())
-}
-
-fn request(method: Method, target: &str, fields: &[(&str, &str)]) -> Request<Full<Bytes>> {
-    let mut request = Request::builder().method(method).uri(target);
-    request = request.header(header::HOST, "example.com");
-    for (name, value) in fields {
-        request = request.header(*name, *value);
-    }
-    request.body(Full::default()).unwrap()
-}
-
-/// Has a handler answer so, in whose extensions and fields no trace of the opt-in is left.
-async fn submit(
-    operations: &Operations,
-    fields: &[(&str, &str)],
-    answer: Response<Full<Bytes>>,
-) -> Collected {
-    let inner = service_fn(move |request: Request<Full<Bytes>>| {
-        let mut answer = answer.clone();
-        let deferred = request.extensions().get::<OperationHandle>().is_some();
-        let prefer = request.headers().get("prefer").cloned();
-        if let (true, Some(prefer)) = (deferred, prefer) {
-            answer.headers_mut().insert("seen", prefer);
-        }
-        async { Ok::<_, Infallible>(answer) }
-    });
-    let service = operations.layer().layer(inner);
-    let request = request(Method::POST, "/Jobs", fields);
-    let answer = collected(service.oneshot(request).await.unwrap()).await;
-    while operations.usage().running + operations.usage().accepted > 0 {
-        tokio::task::yield_now().await;
-    }
-    answer
-}
-
-async fn ask(operations: &Operations, request: Request<Full<Bytes>>) -> Collected {
-    collected(operations.status_service().oneshot(request).await.unwrap()).await
+fn job(fields: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    request(Method::POST, "/Jobs", fields)
 }
 
 async fn get(operations: &Operations, accepted: &Collected, fields: &[(&str, &str)]) -> Collected {
@@ -94,7 +52,7 @@ async fn what_does_not_ask_is_never_answered_202() {
         &[("prefer", "respond-async=no")],
         &[("prefer", "return=minimal"), ("odata-maxversion", "4.0")],
     ] {
-        let answer = submit(&operations, fields, json("{}")).await;
+        let answer = submit(&operations, job(fields), json("{}")).await;
         assert_eq!(answer.status(), 200, "{fields:?}");
         assert_eq!(answer.headers()[header::VARY], "prefer", "{fields:?}");
     }
@@ -108,7 +66,7 @@ async fn other_preferences_reach_the_handler() {
         "prefer",
         "return=minimal, Respond-Async, wait=0, callback; url=\"x\"",
     );
-    let accepted = submit(&operations, &[prefer], json("{}")).await;
+    let accepted = submit(&operations, job(&[prefer]), json("{}")).await;
     assert_eq!(accepted.status(), 202);
     let result = get(&operations, &accepted, &[]).await;
     assert_eq!(
@@ -127,7 +85,7 @@ async fn an_envelope_is_a_message_of_just_the_length_it_tells() {
     headers.append("x-many", HeaderValue::from_static("a"));
     headers.append("x-many", HeaderValue::from_bytes(b"\xe9").unwrap());
     headers.append("x-empty", HeaderValue::from_static(""));
-    let accepted = submit(&operations, &[ASK], answer).await;
+    let accepted = submit(&operations, job(&[ASK]), answer).await;
     let enveloped = get(&operations, &accepted, &[ENVELOPE]).await;
     let message = enveloped.body();
     let end = message.windows(4).position(|four| four == b"\r\n\r\n");
@@ -144,7 +102,7 @@ async fn a_stored_304_keeps_no_length_of_what_it_has_not() {
     *answer.status_mut() = StatusCode::NOT_MODIFIED;
     let length = HeaderValue::from_static("7");
     answer.headers_mut().insert(header::CONTENT_LENGTH, length);
-    let accepted = submit(&operations, &[ASK], answer).await;
+    let accepted = submit(&operations, job(&[ASK]), answer).await;
     let result = get(&operations, &accepted, &[]).await;
     assert_eq!((result.status().as_u16(), result.body().len()), (200, 0));
     assert_eq!(result.headers()[ASYNC_RESULT], "304");
@@ -158,11 +116,17 @@ async fn either_form_delivers_the_result() {
         limits.stored = 1;
         let builder = Operations::builder().dialect(OData::new()).limits(limits);
         let operations = builder.build().unwrap();
-        let first = submit(&operations, &[ASK], json("[1]")).await;
+        let first = submit(&operations, job(&[ASK]), json("[1]")).await;
         // There is no room for another before, and there is after.
-        assert_eq!(submit(&operations, &[ASK], json("[2]")).await.status(), 503);
+        assert_eq!(
+            submit(&operations, job(&[ASK]), json("[2]")).await.status(),
+            503
+        );
         get(&operations, &first, form).await;
-        assert_eq!(submit(&operations, &[ASK], json("[2]")).await.status(), 202);
+        assert_eq!(
+            submit(&operations, job(&[ASK]), json("[2]")).await.status(),
+            202
+        );
     }
 }
 
@@ -191,12 +155,12 @@ async fn a_store_that_fails_is_an_error_of_the_poll() {
         .dialect(OData::new())
         .store(store.clone());
     let operations = builder.build().unwrap();
-    let accepted = submit(&operations, &[ASK], json("{}")).await;
+    let accepted = submit(&operations, job(&[ASK]), json("{}")).await;
     store.set(Verb::Find, How::Fail(StoreErrorKind::Unavailable));
     store.set(Verb::Create, How::Fail(StoreErrorKind::Unavailable));
     for refused in [
         get(&operations, &accepted, &[ENVELOPE]).await,
-        submit(&operations, &[ASK], json("{}")).await,
+        submit(&operations, job(&[ASK]), json("{}")).await,
     ] {
         assert_eq!(refused.status(), 503);
         assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
@@ -303,7 +267,7 @@ proptest! {
     fn a_result_comes_in_one_of_two_forms_whatever_is_accepted(fields in fields()) {
         let answer = run(async {
             let operations = operations();
-            let accepted = submit(&operations, &[ASK], json("{}")).await;
+            let accepted = submit(&operations, job(&[ASK]), json("{}")).await;
             let monitor = accepted.headers()[header::LOCATION].to_str().unwrap();
             let mut request = request(Method::GET, monitor, &[]);
             request.headers_mut().extend(fields);
