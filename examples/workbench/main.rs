@@ -40,6 +40,7 @@ mod node;
 mod odata;
 mod options;
 mod same_url;
+mod todos;
 mod work;
 
 use axum::{
@@ -123,6 +124,7 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ),
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
+        ("/todos", todos::router(&plain, &options)?, todos::HELP),
     ];
     let site =
         site(&base, jobs::router(&plain, &options), prefixes).route("/usage", usage(&plain, &load));

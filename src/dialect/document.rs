@@ -216,6 +216,10 @@ impl Told {
         Self(body.and_then(|body| serde_json::from_slice(&body).ok()))
     }
 
+    pub(super) fn is_object(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(super) fn member(&self, name: &str) -> Option<&str> {
         self.0.as_ref()?.get(name)?.as_str()
     }
@@ -240,4 +244,22 @@ pub(super) fn percent(view: &View<'_>) -> Option<u64> {
         Some(ending) if ending.outcome == Outcome::Succeeded => 100,
         _ => (f64::from(fraction) * 100.0) as u64,
     })
+}
+
+/// Whether a template of a URL has nothing that no URL has.
+pub(super) const fn is_template(template: &str) -> bool {
+    let bytes = template.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if !bytes[at].is_ascii_graphic() || matches!(bytes[at], b'"' | b'<' | b'>' | b'\\') {
+            return false;
+        }
+        at += 1;
+    }
+    at > 0
+}
+
+/// A template with the operation's id in it.
+pub(super) fn filled(template: &str, id: OperationId) -> String {
+    template.replace("{id}", &id.to_string())
 }

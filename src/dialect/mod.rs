@@ -5,6 +5,7 @@
 //!
 //! **Unstable**: the trait may change in minor releases.
 
+mod architecture_center;
 mod azure;
 mod document;
 mod fhir;
@@ -15,6 +16,7 @@ mod same_url;
 
 pub(crate) use self::mount::origin;
 pub use self::{
+    architecture_center::ArchitectureCenter,
     azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
     fhir::{Fhir, X_EXPORT_STATUS, X_PROGRESS},

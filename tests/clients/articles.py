@@ -1,0 +1,87 @@
+"""The source articles of the pattern, each by its own words: `requests` and `httpx` against `/todos`."""
+
+import time
+import uuid
+from email.utils import parsedate_to_datetime
+
+import httpx
+import requests
+
+from harness import BASE, main, may_be_read_by_a_page, test
+
+
+def ended(ask, is_pending, deadline=20):
+    """The first answer that is not pending any more."""
+    until = time.monotonic() + deadline
+    while time.monotonic() < until:
+        answer = ask()
+        if not is_pending(answer):
+            return answer
+        assert int(answer.headers["retry-after"]) >= 1
+        time.sleep(0.1)
+    raise AssertionError("did not end")
+
+
+def in_progress(answer):
+    return answer.status_code == 200 and answer.json().get("status") == "InProgress"
+
+
+def todo(body):
+    accepted = requests.post(BASE + "/todos", json=body)
+    assert (accepted.status_code, accepted.content) == (202, b"")
+    assert int(accepted.headers["retry-after"]) >= 1
+    return accepted.headers["location"]
+
+
+@test
+def requests_follows_a_job_to_its_to_do():
+    asked = {"title": "Write an article", "dueBy": "2024-02-14", "ms": 300}
+    location = todo(asked)
+    job = requests.get(location)
+    assert in_progress(job), (job.status_code, job.text)
+    assert job.json()["completedAt"] is None and job.json()["error"] is None
+    # Known from the first, and not there yet.
+    assert requests.get(job.json()["location"]).status_code == 404
+    done = ended(lambda: requests.get(location), in_progress)
+    assert [step.status_code for step in done.history] == [302], done.history
+    assert (done.status_code, done.url) == (200, job.json()["location"])
+    assert done.json() == {"id": done.url.rsplit("/", 1)[1], "isComplete": False, **{k: asked[k] for k in ("title", "dueBy")}}
+    assert done.json() in requests.get(BASE + "/todos").json()
+
+
+@test
+def httpx_sees_when_a_job_expires():
+    location = todo({"title": "x"})
+    done = ended(lambda: httpx.get(location), in_progress)
+    assert done.status_code == 302
+    job = done.json()
+    assert job["status"] == "Completed"
+    expires = parsedate_to_datetime(done.headers["expires"]).timestamp()
+    assert expires > time.time()
+
+
+@test
+def requests_sees_a_failure_as_400():
+    for outcome, error in [("fail", "why"), ("panic", None)]:
+        location = todo({"outcome": outcome, "echo": "why"})
+        failed = ended(lambda: requests.get(location), in_progress)
+        assert (failed.status_code, failed.json()["status"]) == (400, "Failed")
+        assert failed.json()["completedAt"]
+        assert failed.json()["error"] == (error or "The operation ended with an internal error.")
+
+
+@test
+def requests_cancels_a_job():
+    location = todo({"ms": 60000})
+    assert requests.delete(location).json()["status"] == "Failed"
+    assert requests.get(location).status_code == 400
+    assert requests.get(BASE + "/todos/jobs/" + str(uuid.uuid4())).status_code == 404
+
+
+@test
+def a_page_may_read_where_the_job_is():
+    accepted = requests.post(BASE + "/todos", headers={"Origin": "https://example.com"})
+    may_be_read_by_a_page(accepted, "location", "retry-after")
+
+
+main()
