@@ -41,6 +41,7 @@ mod odata;
 mod options;
 mod same_url;
 mod todos;
+mod two_oh_two;
 mod work;
 
 use axum::{
@@ -125,6 +126,11 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
         ("/todos", todos::router(&plain, &options)?, todos::HELP),
+        (
+            "/two",
+            two_oh_two::router(&plain, &options)?,
+            two_oh_two::HELP,
+        ),
     ];
     let site =
         site(&base, jobs::router(&plain, &options), prefixes).route("/usage", usage(&plain, &load));

@@ -13,6 +13,7 @@ mod mount;
 mod odata;
 mod rfc;
 mod same_url;
+mod two_oh_two;
 
 pub(crate) use self::mount::origin;
 pub use self::{
@@ -24,6 +25,7 @@ pub use self::{
     odata::{ASYNC_RESULT, OData},
     rfc::{OPERATION_OUTCOME, Rfc},
     same_url::SameUrl,
+    two_oh_two::TwoOhTwo,
 };
 
 use crate::{

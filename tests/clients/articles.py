@@ -1,4 +1,4 @@
-"""The source articles of the pattern, each by its own words: `requests` and `httpx` against `/todos`."""
+"""The source articles of the pattern, each by its own words: `requests` and `httpx` against `/todos` and `/two`."""
 
 import time
 import uuid
@@ -79,9 +79,39 @@ def requests_cancels_a_job():
 
 
 @test
+def the_assertions_of_two_oh_two_hold():
+    session = requests.Session()
+    started = session.get(BASE + "/two/jobs?ms=500&echo=r")
+    assert started.status_code == 202
+    monitor = started.headers["location"]
+    assert started.json() == {"job_id": monitor.rsplit("/", 1)[1]}
+    working = session.get(monitor)
+    assert (working.status_code, working.json()) == (200, {"job_id": "still working..."})
+    done = ended(lambda: session.get(monitor), lambda answer: answer.status_code == 200)
+    for answer in (done, session.get(monitor)):
+        assert (answer.status_code, answer.json()) == (201, started.json())
+        result = session.get(answer.headers["location"])
+        assert (result.status_code, result.json()) == (200, {"result": {"ok": True, "echo": "r"}})
+
+
+@test
+def two_oh_two_tells_a_failure_at_the_result():
+    for outcome in ("fail", "panic", "error"):
+        monitor = requests.get(BASE + "/two/jobs?outcome=" + outcome).headers["location"]
+        done = ended(lambda: requests.get(monitor), lambda answer: answer.status_code == 200)
+        failed = requests.get(done.headers["location"])
+        assert (done.status_code, failed.status_code) == (201, 422)
+        assert "failed to complete or was not found" in failed.json()["message"]
+    nobodys = str(uuid.uuid4())
+    assert requests.get(BASE + "/two/monitor/" + nobodys).status_code == 404
+    assert requests.get(BASE + "/two/result/" + nobodys).status_code == 422
+
+
+@test
 def a_page_may_read_where_the_job_is():
-    accepted = requests.post(BASE + "/todos", headers={"Origin": "https://example.com"})
-    may_be_read_by_a_page(accepted, "location", "retry-after")
+    for path in ("/todos", "/two/jobs"):
+        accepted = requests.post(BASE + path, headers={"Origin": "https://example.com"})
+        may_be_read_by_a_page(accepted, "location", "retry-after")
 
 
 main()
