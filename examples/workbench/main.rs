@@ -40,6 +40,7 @@ mod node;
 mod odata;
 mod options;
 mod same_url;
+mod spa;
 mod todos;
 mod two_oh_two;
 mod work;
@@ -125,6 +126,7 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ),
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
+        ("/spa", spa::router(&plain, &options)?, spa::HELP),
         ("/todos", todos::router(&plain, &options)?, todos::HELP),
         (
             "/two",

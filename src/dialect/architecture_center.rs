@@ -1,7 +1,8 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
     document::{
-        NO_STORE, Told, asked, expires, field, filled, is_template, own, percent, problem_of, time,
+        NO_STORE, Told, as_unknown, asked, expires, field, filled, is_template, own, percent,
+        problem_of, replayed, time,
     },
 };
 use crate::{
@@ -273,15 +274,10 @@ impl Dialect for ArchitectureCenter {
 
     fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
         match (ask, view.ending()) {
-            (Ask::Result, Some(ending)) => match view.replay() {
-                Some(mut head) => {
-                    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
-                    Response::from_parts(head, Answer::Stored)
-                }
-                None => problem_of(ending.outcome)
-                    .to_response()
-                    .map(Answer::Instead),
-            },
+            (Ask::Result, Some(ending)) => replayed(view).unwrap_or_else(|| {
+                let problem = problem_of(ending.outcome).to_response();
+                problem.map(Answer::Instead)
+            }),
             (Ask::Result, None) => not_ready(view, StatusCode::NOT_FOUND),
             (Ask::Forget, None) => not_ready(view, StatusCode::CONFLICT),
             (Ask::Forget, Some(_)) => own(StatusCode::NO_CONTENT),
@@ -291,11 +287,7 @@ impl Dialect for ArchitectureCenter {
     }
 
     fn problem(&self, problem: &Problem, _: &OptIn) -> Response<Bytes> {
-        let problem = problem.clone().status(match problem.kind {
-            ProblemKind::Expired => StatusCode::NOT_FOUND,
-            _ => problem.status,
-        });
-        problem.to_response()
+        as_unknown(problem).to_response()
     }
 }
 

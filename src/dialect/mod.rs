@@ -13,6 +13,7 @@ mod mount;
 mod odata;
 mod rfc;
 mod same_url;
+mod spa;
 mod two_oh_two;
 
 pub(crate) use self::mount::origin;
@@ -25,6 +26,7 @@ pub use self::{
     odata::{ASYNC_RESULT, OData},
     rfc::{OPERATION_OUTCOME, Rfc},
     same_url::SameUrl,
+    spa::Spa,
     two_oh_two::TwoOhTwo,
 };
 

@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{NO_STORE, READ_ONLY, asked, own},
+    document::{READ_ONLY, as_unknown, asked, has_body, own, replayed},
 };
 use crate::{
     header::retry_after,
@@ -114,8 +114,7 @@ impl Dialect for TwoOhTwo {
         let is_gone = matches!(problem.kind, ProblemKind::Unknown | ProblemKind::Expired);
         match &opt_in.note {
             Some(id) if is_gone => not_there(id),
-            _ if is_gone => message(&problem.clone().status(StatusCode::NOT_FOUND)),
-            _ => message(problem),
+            _ => message(&as_unknown(problem)),
         }
     }
 }
@@ -150,15 +149,9 @@ fn named(view: &View<'_>, status: StatusCode) -> Response<Answer> {
 }
 
 fn result(view: &View<'_>) -> Response<Answer> {
-    let has_body = view
-        .response()
-        .is_some_and(|response| response.body_len() > 0);
-    match view.replay() {
-        Some(mut head) if has_body && !view.embeds_json() => {
-            head.headers.insert(header::CACHE_CONTROL, NO_STORE);
-            Response::from_parts(head, Answer::Stored)
-        }
-        _ if has_body => told(
+    match replayed(view) {
+        Some(replay) if has_body(view) && !view.embeds_json() => replay,
+        _ if has_body(view) => told(
             StatusCode::OK,
             Answer::Around {
                 before: Bytes::from_static(b"{\"result\":"),

@@ -1,4 +1,4 @@
-"""The source articles of the pattern, each by its own words: `requests` and `httpx` against `/todos` and `/two`."""
+"""The source articles of the pattern, each by its own words: `requests` and `httpx` against `/todos`, `/two` and `/spa`."""
 
 import time
 import uuid
@@ -105,6 +105,40 @@ def two_oh_two_tells_a_failure_at_the_result():
     nobodys = str(uuid.uuid4())
     assert requests.get(BASE + "/two/monitor/" + nobodys).status_code == 404
     assert requests.get(BASE + "/two/result/" + nobodys).status_code == 422
+
+
+def in_a_run(answer):
+    assert answer.status_code == 200
+    run = answer.json()
+    assert run["type"] == "Microsoft.Logic/workflows/runs"
+    return run["properties"]["status"] in ("Waiting", "Running")
+
+
+@test
+def a_page_follows_a_run_by_bodies_alone():
+    accepted = requests.post(BASE + "/spa/jobs", json={"ms": 300, "echo": "x"}, headers={"Origin": "https://example.com"})
+    assert (accepted.status_code, "location" in accepted.headers) == (200, False)
+    assert accepted.headers["access-control-allow-origin"] == "https://example.com"
+    location = accepted.json()["location"]
+    run = requests.get(location).json()["properties"]
+    assert run["status"] in ("Waiting", "Running") and run["response"]["status"] == "Waiting"
+    done = ended(lambda: requests.get(location), in_a_run).json()["properties"]
+    assert (done["status"], done["response"]["status"]) == ("Succeeded", "Succeeded")
+    assert done["outputs"]["body"]["value"] == {"ok": True, "echo": "x"}
+    link = done["response"]["outputsLink"]
+    result = requests.get(link["uri"])
+    assert (len(result.content), result.json()) == (link["contentSize"], done["outputs"]["body"]["value"])
+
+
+@test
+def a_page_sees_a_failure_and_cancels():
+    location = requests.post(BASE + "/spa/jobs", json={"outcome": "fail", "echo": "why"}).json()["location"]
+    failed = ended(lambda: requests.get(location), in_a_run).json()["properties"]
+    assert failed["status"] == "Failed"
+    assert failed["error"] == {"code": "UnprocessableEntity", "message": "why"}
+    location = requests.post(BASE + "/spa/jobs", json={"ms": 60000}).json()["location"]
+    assert requests.post(location + "/cancel").status_code == 200
+    assert requests.get(location).json()["properties"]["status"] == "Cancelled"
 
 
 @test
