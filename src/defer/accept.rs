@@ -3,7 +3,7 @@
 use super::{
     MakeBody, Options, ReplyBody, ResponseBody,
     body::replay,
-    compact::compact,
+    compact::{compact, shared_target},
     future::vary_by_prefer,
     layer::Checked,
     rebuild::Buffered,
@@ -557,7 +557,7 @@ impl<'a> Desk<'a> {
         owner: Option<Owner>,
         key: Option<Box<KeyUse>>,
     ) -> Arc<Record> {
-        let target = Head::from(head).target().into();
+        let target = shared_target(Head::from(head).target());
         let face = self.face.name.clone();
         let mut submission =
             Submission::new(head.method.clone(), target, face, self.options.keep_for);
