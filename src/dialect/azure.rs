@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{error_code, error_object, time},
+    document::{NO_STORE, READ_ONLY, error_code, error_object, own, percent, problem_of, time},
 };
 use crate::{
     header::{idempotency_key, retry_after},
@@ -83,12 +83,10 @@ impl Azure {
     }
 }
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const RESULT: &str = "/result";
 
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
-const READ_ONLY: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];
 const CANCEL: &[Method] = &[Method::POST, Method::OPTIONS];
 
 impl Dialect for Azure {
@@ -157,21 +155,11 @@ impl Dialect for Azure {
                     head.headers.insert(header::CACHE_CONTROL, NO_STORE);
                     Response::from_parts(head, Answer::Stored)
                 }
-                None => {
-                    let problem = Problem::of_outcome(ending.outcome);
-                    error(&problem.unwrap_or(Problem::new(ProblemKind::Lost))).map(Answer::Bytes)
-                }
+                None => error(&problem_of(ending.outcome)).map(Answer::Bytes),
             },
             (Ask::Result, None) => not_ready(view, StatusCode::NOT_FOUND),
             (Ask::Forget, None) => not_ready(view, StatusCode::CONFLICT),
-            (Ask::Forget, Some(_)) => {
-                let mut response = Response::new(Answer::Bytes(Bytes::new()));
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                response
-                    .headers_mut()
-                    .insert(header::CACHE_CONTROL, NO_STORE);
-                response
-            }
+            (Ask::Forget, Some(_)) => own(StatusCode::NO_CONTENT),
             _ => document(view),
         }
     }
@@ -266,11 +254,7 @@ fn members(view: &View<'_>, result_is_elsewhere: bool, out: &mut Vec<u8>) {
     time(out, ",\"lastActionDateTime\":", Some(view.updated()));
     time(out, ",\"expirationDateTime\":", view.record().expires());
     if let Some(report) = view.report() {
-        if let Some(fraction) = report.fraction {
-            let percent = match phase {
-                Phase::Ended(Outcome::Succeeded) => 100,
-                _ => (f64::from(fraction) * 100.0) as u64,
-            };
+        if let Some(percent) = percent(view) {
             out.extend_from_slice(b",\"percentComplete\":");
             json::number(out, percent);
         }
@@ -333,7 +317,7 @@ fn is_error_object(value: &RawValue) -> bool {
 
 fn failure(view: &View<'_>, outcome: Outcome, out: &mut Vec<u8>) {
     let Some(response) = view.response() else {
-        let problem = Problem::of_outcome(outcome).unwrap_or(Problem::new(ProblemKind::Lost));
+        let problem = problem_of(outcome);
         return error_object(&error_code(problem.kind), &problem.detail, out);
     };
     let body = view.small_json();

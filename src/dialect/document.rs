@@ -1,11 +1,16 @@
-use super::View;
+use super::{Address, Answer, Ask, View};
 use crate::{
     json,
     problem::{Problem, ProblemKind},
-    record::{Report, Timestamp},
+    record::{OperationId, Outcome, Record, Report, StoredResponse, Timestamp},
 };
-use http::HeaderValue;
-use std::{borrow::Cow, io::Write};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use std::{
+    borrow::Cow,
+    io::Write,
+    time::{Duration, UNIX_EPOCH},
+};
 
 /// Content type of the status document.
 pub const STATUS_DOCUMENT: &str = "application/json";
@@ -144,4 +149,95 @@ pub(super) fn error_code(kind: ProblemKind) -> Cow<'static, str> {
 pub fn entity_tag(view: &View<'_>) -> HeaderValue {
     let (phase, revision) = (view.phase().as_str(), view.revision().0);
     HeaderValue::try_from(format!("\"{phase}-{revision}\"")).expect("letters and digits in quotes")
+}
+
+/// What all answers say to caches, unless their URL is the resource's own.
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Methods of a resource that is only read.
+pub(super) const READ_ONLY: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];
+
+/// What is asked of a resource that knows these methods, and these only: GET and HEAD ask `read`, and one method more may ask
+/// something else.
+pub(super) fn asked(
+    method: &Method,
+    id: OperationId,
+    read: Option<Ask>,
+    other: Option<(Method, Ask)>,
+    methods: &'static [Method],
+) -> Address {
+    let ask = match (method, other) {
+        (&Method::GET | &Method::HEAD, _) => read,
+        (method, Some((other, ask))) if *method == other => Some(ask),
+        _ => None,
+    };
+    match ask {
+        Some(ask) => Address::Operation(id, ask),
+        None if *method == Method::OPTIONS => Address::Options(methods),
+        None => Address::Problem(Problem::new(ProblemKind::Method).allow(methods)),
+    }
+}
+
+/// An answer of the monitor's own, without a body.
+pub(super) fn own(status: StatusCode) -> Response<Answer> {
+    let mut response = Response::new(Answer::Bytes(Bytes::new()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// A field of the stored response.
+pub(super) fn field(stored: &StoredResponse, wanted: &HeaderName) -> Option<String> {
+    let (_, value) = stored.fields().find(|(name, _)| name == wanted)?;
+    value.to_str().ok().map(str::to_owned)
+}
+
+/// Tells by `Expires` when the operation does, unless the handler knows better.
+pub(super) fn expires(record: &Record, headers: &mut HeaderMap) {
+    if headers.contains_key(header::EXPIRES) {
+        return;
+    }
+    let date = record.expires().and_then(|at| {
+        let at = UNIX_EPOCH + Duration::from_micros(at.as_micros());
+        HeaderValue::try_from(httpdate::fmt_http_date(at)).ok()
+    });
+    if let Some(date) = date {
+        headers.insert(header::EXPIRES, date);
+    }
+}
+
+/// The body of a failure, if it is JSON that can be looked into.
+pub(super) struct Told(Option<serde_json::Map<String, serde_json::Value>>);
+
+impl Told {
+    pub(super) fn of(view: &View<'_>) -> Self {
+        let body = view.small_json();
+        Self(body.and_then(|body| serde_json::from_slice(&body).ok()))
+    }
+
+    pub(super) fn member(&self, name: &str) -> Option<&str> {
+        self.0.as_ref()?.get(name)?.as_str()
+    }
+
+    /// What a problem says for people (RFC 9457), or else what the status means.
+    pub(super) fn text(&self, status: StatusCode) -> String {
+        let told = self.member("detail").or_else(|| self.member("title"));
+        let reason = status.canonical_reason().unwrap_or("Error");
+        told.unwrap_or(reason).to_owned()
+    }
+}
+
+/// The problem that an operation without a response ended in.
+pub(super) fn problem_of(ended: Outcome) -> Problem {
+    Problem::of_outcome(ended).unwrap_or(Problem::new(ProblemKind::Lost))
+}
+
+/// How far it is in whole percent, if the handler says so.
+pub(super) fn percent(view: &View<'_>) -> Option<u64> {
+    let fraction = view.report()?.fraction?;
+    Some(match view.ending() {
+        Some(ending) if ending.outcome == Outcome::Succeeded => 100,
+        _ => (f64::from(fraction) * 100.0) as u64,
+    })
 }

@@ -1,15 +1,16 @@
-use super::{Address, Answer, Ask, Dialect, Head, OptIn, Route, View, document::time};
+use super::{
+    Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
+    document::{NO_STORE, READ_ONLY, Told, asked, expires, field, own, problem_of, time},
+};
 use crate::{
     header::{PREFERENCE_APPLIED, Prefer, prefers, remove_preferences, retry_after},
     json,
     problem::{Problem, ProblemKind},
-    record::{OperationId, Outcome, Record, StoredResponse, Timestamp},
+    record::{OperationId, Outcome, StoredResponse, Timestamp},
 };
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request, response,
-};
-use std::time::{Duration, UNIX_EPOCH};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request};
+use std::time::Duration;
 
 /// How far an operation is, in words: on answers while it is pending.
 pub const X_PROGRESS: HeaderName = HeaderName::from_static("x-progress");
@@ -106,13 +107,11 @@ impl Fhir {
     }
 }
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
 const RESULT: &str = "/result";
 const SEPARATE: &str = "separate-export-status";
 
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
-const READ_ONLY: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];
 
 impl Dialect for Fhir {
     fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
@@ -129,12 +128,8 @@ impl Dialect for Fhir {
             None => (Ask::Monitor, Some(Ask::CancelAndForget), MONITOR),
             Some(_) => (Ask::Result, None, READ_ONLY),
         };
-        Some(match (head.method, delete) {
-            (&Method::GET | &Method::HEAD, _) => Address::Operation(id, read),
-            (&Method::DELETE, Some(ask)) => Address::Operation(id, ask),
-            (&Method::OPTIONS, _) => Address::Options(methods),
-            _ => Address::Problem(Problem::new(ProblemKind::Method).allow(methods)),
-        })
+        let delete = delete.map(|ask| (Method::DELETE, ask));
+        Some(asked(head.method, id, Some(read), delete, methods))
     }
 
     fn admits(&self, head: Head<'_>) -> bool {
@@ -230,14 +225,6 @@ impl Dialect for Fhir {
     }
 }
 
-fn own(status: StatusCode) -> Response<Answer> {
-    let mut response = Response::new(Answer::Bytes(Bytes::new()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    response
-}
-
 fn pending(view: &View<'_>) -> Response<Answer> {
     let mut response = own(StatusCode::ACCEPTED);
     let headers = response.headers_mut();
@@ -298,14 +285,14 @@ fn exported(view: &View<'_>, ended: Outcome) -> Response<Answer> {
     let status = stored.status();
     if is_failure(status) {
         let told = Told::of(view);
-        if !is_fhir(stored) && !told.is_outcome() {
+        if !is_fhir(stored) && !is_outcome(&told) {
             return failed(&told, status).map(Answer::Instead);
         }
     } else {
         if status.is_success() {
             head.status = StatusCode::OK;
         }
-        expires(view.record(), &mut head);
+        expires(view.record(), &mut head.headers);
     }
     head.headers.insert(header::CACHE_CONTROL, NO_STORE);
     Response::from_parts(head, Answer::Stored)
@@ -313,20 +300,6 @@ fn exported(view: &View<'_>, ended: Outcome) -> Response<Answer> {
 
 fn is_failure(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
-}
-
-/// When the operation does, unless the handler knows better.
-fn expires(record: &Record, head: &mut response::Parts) {
-    if head.headers.contains_key(header::EXPIRES) {
-        return;
-    }
-    let date = record.expires().and_then(|at| {
-        let at = UNIX_EPOCH + Duration::from_micros(at.as_micros());
-        HeaderValue::try_from(httpdate::fmt_http_date(at)).ok()
-    });
-    if let Some(date) = date {
-        head.headers.insert(header::EXPIRES, date);
-    }
 }
 
 /// Clients wait these out, as the monitor's own words.
@@ -363,7 +336,7 @@ fn bundle(view: &View<'_>, ended: Outcome) -> Response<Answer> {
     let mut out = br#"{"resourceType":"Bundle","type":"batch-response","entry":[{"#.to_vec();
     let answer = match view.response() {
         None => {
-            let problem = problem_of(ended);
+            let problem = gone(&problem_of(ended));
             status_member(problem.status, &mut out);
             out.extend_from_slice(b",\"outcome\":");
             write_outcome(issue(problem.kind), &problem.detail, &mut out);
@@ -375,7 +348,7 @@ fn bundle(view: &View<'_>, ended: Outcome) -> Response<Answer> {
     let (mut head, ()) = Response::new(()).into_parts();
     head.headers.insert(header::CONTENT_TYPE, FHIR_JSON);
     head.headers.insert(header::CACHE_CONTROL, NO_STORE);
-    expires(view.record(), &mut head);
+    expires(view.record(), &mut head.headers);
     Response::from_parts(head, answer)
 }
 
@@ -407,7 +380,7 @@ fn entry(view: &View<'_>, stored: &StoredResponse, mut out: Vec<u8>) -> Answer {
     if failed {
         out.extend_from_slice(b",\"outcome\":");
         let told = Told::of(view);
-        if embeds && (is_fhir(stored) || told.is_outcome()) {
+        if embeds && (is_fhir(stored) || is_outcome(&told)) {
             return around(out, b"}}]}");
         }
         write_outcome(issue_of(status), &told.text(status), &mut out);
@@ -435,11 +408,6 @@ fn status_member(status: StatusCode, out: &mut Vec<u8>) {
     json::string(out, &status_text(status));
 }
 
-fn field(stored: &StoredResponse, wanted: &HeaderName) -> Option<String> {
-    let (_, value) = stored.fields().find(|(name, _)| name == wanted)?;
-    value.to_str().ok().map(str::to_owned)
-}
-
 /// Whether the body is told to be of FHIR's own types: what a failure has in one of these is an outcome.
 fn is_fhir(stored: &StoredResponse) -> bool {
     let kind = field(stored, &header::CONTENT_TYPE).unwrap_or_default();
@@ -448,29 +416,8 @@ fn is_fhir(stored: &StoredResponse) -> bool {
         || essence.eq_ignore_ascii_case("application/fhir+xml")
 }
 
-/// A failure's body, if it is one that can be looked into.
-struct Told(serde_json::Map<String, serde_json::Value>);
-
-impl Told {
-    fn of(view: &View<'_>) -> Self {
-        let body = view.small_json();
-        let members = body.and_then(|body| serde_json::from_slice(&body).ok());
-        Self(members.unwrap_or_default())
-    }
-
-    fn member(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.as_str()
-    }
-
-    fn is_outcome(&self) -> bool {
-        self.member("resourceType") == Some("OperationOutcome")
-    }
-
-    fn text(&self, status: StatusCode) -> String {
-        let told = self.member("detail").or_else(|| self.member("title"));
-        let reason = status.canonical_reason().unwrap_or("Error");
-        told.unwrap_or(reason).to_owned()
-    }
+fn is_outcome(told: &Told) -> bool {
+    told.member("resourceType") == Some("OperationOutcome")
 }
 
 fn failed(told: &Told, status: StatusCode) -> Response<Bytes> {
@@ -479,10 +426,6 @@ fn failed(told: &Told, status: StatusCode) -> Response<Bytes> {
         .status(status)
         .detail(told.text(status));
     outcome(&problem, issue_of(status))
-}
-
-fn problem_of(ended: Outcome) -> Problem {
-    gone(&Problem::of_outcome(ended).unwrap_or(Problem::new(ProblemKind::Lost)))
 }
 
 fn ended_without(ended: Outcome) -> Response<Bytes> {

@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{error_code, error_object},
+    document::{NO_STORE, error_code, error_object, own, problem_of},
 };
 use crate::{
     header::{PREFERENCE_APPLIED, Prefer, remove_preferences, retry_after},
@@ -59,7 +59,6 @@ impl OData {
     }
 }
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
@@ -188,15 +187,6 @@ fn is_envelope(range: &[u8]) -> bool {
         })
 }
 
-/// An answer of the monitor itself.
-fn own(status: StatusCode) -> Response<Answer> {
-    let mut response = Response::new(Answer::Bytes(Bytes::new()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    response
-}
-
 fn pending(view: &View<'_>, version: HeaderValue) -> Response<Answer> {
     let mut response = own(StatusCode::ACCEPTED);
     let headers = response.headers_mut();
@@ -209,7 +199,7 @@ fn pending(view: &View<'_>, version: HeaderValue) -> Response<Answer> {
 
 /// What an operation without a response ended with.
 fn failure(outcome: Outcome, version: &HeaderValue) -> Response<Bytes> {
-    let problem = Problem::of_outcome(outcome).unwrap_or(Problem::new(ProblemKind::Lost));
+    let problem = problem_of(outcome);
     let status = match problem.kind {
         // Not by the client: that would have left nothing.
         ProblemKind::Cancelled => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{progress, time},
+    document::{NO_STORE, problem_of, progress, time},
 };
 use crate::{
     header::{if_none_match_holds, retry_after},
@@ -64,8 +64,6 @@ impl SameUrl {
         Self(())
     }
 }
-
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// What the client accepts names the operation along with its URL: another representation is another result.
 const ACCEPTS: [HeaderName; 4] = [
@@ -223,8 +221,7 @@ fn not_modified(headers: &HeaderMap) -> Response<Answer> {
 /// Nothing of it is to be kept, or compared with.
 fn failed(view: &View<'_>, outcome: Outcome) -> Response<Answer> {
     let Some(mut replay) = view.replay() else {
-        let problem = Problem::of_outcome(outcome).unwrap_or(Problem::new(ProblemKind::Lost));
-        return problem.to_response().map(Answer::Bytes);
+        return problem_of(outcome).to_response().map(Answer::Bytes);
     };
     for name in [header::ETAG, header::LAST_MODIFIED, header::EXPIRES] {
         replay.headers.remove(name);
