@@ -135,6 +135,14 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
         self.problem(&Problem::new(ProblemKind::Unknown), &OptIn::default())
     }
 
+    /// Whether an operation, as it is `now`, is in the list that a request asks for: for what [`ListAsk`] can't say. What
+    /// is not is passed over, within bounds: then a page has fewer than were asked for, and may have none though there is
+    /// a next one. Default: all are.
+    fn lists(&self, record: &Record, now: Timestamp, head: Head<'_>) -> bool {
+        let _ = (record, now, head);
+        true
+    }
+
     /// A failure, in this protocol's form: of a poll, of a refused request, or of an operation that ended without a
     /// response within its wait. `opt_in` is what [`opt_in`](Self::opt_in) said of the request. Default: problem
     /// details ([`Problem::to_response`]).
@@ -258,6 +266,8 @@ pub enum Ask {
     Forget,
     /// To end it, if it has not ended, and to let go of it.
     CancelAndForget,
+    /// To end it if it has not ended, and to let go of it if it has: asked twice of what is pending, it is gone.
+    Dismiss,
     /// To let go of it, be it pending. Work under way goes on in this process; what comes of it is dropped.
     Abandon,
 }

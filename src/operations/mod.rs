@@ -616,6 +616,15 @@ impl Operations {
     ///
     /// When the store can't answer.
     pub async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        self.list_those(query, |_| true).await
+    }
+
+    /// Those that are wanted beyond the query.
+    pub(crate) async fn list_those(
+        &self,
+        query: &ListQuery,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Result<Page, StoreError> {
         // A start is stored with the next write only: what the store takes for accepted may be running. So it is asked
         // for both, and what it gives is looked through again.
         const LOOKS: usize = 1_000;
@@ -630,12 +639,13 @@ impl Operations {
                     true => record,
                     false => Arc::new(self.current(&record)),
                 };
-                records.extend(query.wants(&record).then_some(record));
+                let is_listed = query.wants(&record) && wanted(&record);
+                records.extend(is_listed.then_some(record));
             }
             let left = usize::from(query.limit.get()).saturating_sub(records.len());
             let left = u16::try_from(left).ok().and_then(NonZeroU16::new);
             match (left, page.next) {
-                (Some(left), Some(next)) if asked.states != query.states && looks < LOOKS => {
+                (Some(left), Some(next)) if looks < LOOKS => {
                     (asked.after, asked.limit) = (Some(next), left);
                 }
                 (_, next) => return Ok(Page { records, next }),
