@@ -35,6 +35,7 @@
 mod azure;
 mod cors;
 mod fhir;
+mod google;
 mod jobs;
 mod node;
 mod odata;
@@ -69,7 +70,7 @@ use std::{
 };
 use tokio::net::{TcpListener, TcpSocket};
 use tower::{Service, ServiceExt};
-use tower_lro::{Operations, Usage};
+use tower_lro::{Operations, Owner, Usage};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -106,7 +107,8 @@ async fn run(options: Options) -> Result<(), BoxError> {
         .mount("/plain/status")
         .base_url(&base)
         .limits(options.limits.clone())
-        .shared_keys();
+        // Without owners there are no lists.
+        .owner(|_| Some(Owner::new("everybody")));
     if let Some(store) = &store {
         plain = plain.store(store.clone());
     }
@@ -123,6 +125,7 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ),
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
+        ("/v1", google::router(&plain, &options)?, google::HELP),
     ];
     let site =
         site(&base, jobs::router(&plain, &options), prefixes).route("/usage", usage(&plain, &load));

@@ -8,8 +8,10 @@
 mod azure;
 mod document;
 mod fhir;
+mod google_rest;
 mod mount;
 mod odata;
+mod query;
 mod rfc;
 mod same_url;
 
@@ -18,6 +20,7 @@ pub use self::{
     azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
     fhir::{Fhir, X_EXPORT_STATUS, X_PROGRESS},
+    google_rest::GoogleRest,
     mount::{Links, Mount, Route},
     odata::{ASYNC_RESULT, OData},
     rfc::{OPERATION_OUTCOME, Rfc},
