@@ -1,4 +1,5 @@
 use super::{Engine, Heartbeat};
+use crate::trace;
 use std::{
     num::NonZeroU32,
     sync::{
@@ -137,8 +138,13 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>) {
         engine.sweeper.planned.store(NEVER, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let next = loop {
-            // An error is a store that can't be reached: it is tried again a little later.
-            let swept = engine.store.sweep(BATCH).await.unwrap_or_default();
+            let swept = match engine.store.sweep(BATCH).await {
+                Ok(swept) => swept,
+                Err(error) => {
+                    trace::store_failed("sweep", &error);
+                    break LONGEST;
+                }
+            };
             for record in &swept.ended {
                 engine.ended_from_outside(record);
             }

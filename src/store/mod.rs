@@ -50,6 +50,10 @@ use std::{
 /// taken or not: it may be repeated with the same id or claim, and repeating a step that was taken is harmless. With
 /// every other kind nothing was written.
 ///
+/// An operation that is kept but can't be understood, damaged or written by a later version, is no other's affair: verbs
+/// that name it answer [`StoreErrorKind::Corrupt`]; [`claim`](Self::claim), [`renew`](Self::renew), [`list`](Self::list) and
+/// [`sweep`](Self::sweep) pass it over.
+///
 /// **Cancellation.** A future that is dropped before its end may have taken its step or not, but never half of it.
 /// None has an effect before it is first polled, except those that are [ready](StoreFuture::ready) from the start.
 ///
@@ -76,8 +80,9 @@ use std::{
 /// record's id, revision, phase, attempt and times, the owner, key, face and queue of its submission, and how long it is
 /// kept; the rest they take and give back [encoded](crate::record::Submission::encode).
 ///
-/// The suite asks one process that lives. What holds when it dies, when the disk is full and when several share the store,
-/// and which failures leave a step [uncertain](StoreErrorKind::Uncertain), is for the author to test. [`mark_read`](Self::mark_read),
+/// The suite asks one process that lives. What holds when it dies, when the disk is full, when something stored is damaged
+/// and when several share the store, and which failures leave a step [uncertain](StoreErrorKind::Uncertain), is for the
+/// author to test. [`mark_read`](Self::mark_read),
 /// [`set_aside`](Self::set_aside) and [`usage`](Self::usage) are called where nothing can be waited for: a store elsewhere
 /// answers them from memory, and passes on what it was told with a later verb.
 pub trait Store: fmt::Debug + Send + Sync + 'static {

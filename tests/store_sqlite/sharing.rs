@@ -13,7 +13,7 @@ use std::{
 };
 use tower_lro::{
     Store,
-    record::{Ending, Fingerprint, KeyUse, Outcome, Phase, Reason, Record, Stop, UniqueKey},
+    record::{Fingerprint, KeyUse, Outcome, Phase, Reason, Record, UniqueKey},
     store::{
         Change, Clock, Created, Forget, Intent, Settled, SqliteOptions, SqliteStore, StoreErrorKind,
     },
@@ -370,53 +370,4 @@ async fn a_finish_that_was_refused_by_a_lock_keeps_its_ending() {
     lock.rollback().unwrap();
     let done = store.finish(&claim, &seen, &mut ending).await;
     assert!(matches!(done, Ok(Settled::Done(_))) && ending.is_none());
-}
-
-#[tokio::test]
-async fn a_request_that_can_not_be_read_is_lost_and_blocks_nobody() {
-    let place = Place::new();
-    let store = place.open();
-    let broken = enqueue(&store, 3).await;
-    place
-        .sql()
-        .execute("UPDATE requests SET request = x'00'", [])
-        .unwrap();
-    let whole = enqueue(&store, 3).await;
-    let claimed: Vec<_> = claim(&store)
-        .await
-        .iter()
-        .map(|claimed| claimed.record.id)
-        .collect();
-    assert_eq!(claimed, [whole]);
-    assert_eq!(
-        phase(&store, broken).await,
-        Some(Phase::Ended(Outcome::Failed(Reason::Lost)))
-    );
-    let cancelled = Ending::without_response(Stop::Cancelled, super::support::now());
-    assert!(matches!(
-        store.complete(whole, cancelled, None).await,
-        Ok(Settled::Done(_))
-    ));
-}
-
-#[tokio::test]
-async fn what_was_rolled_back_is_no_claim_on_what_another_process_takes_after_it() {
-    let place = Place::new();
-    let ((one, its_clock), (other, _)) = (process(&place), process(&place));
-    let (held, kept) = (accept(&one, 1).await, accept(&other, 1).await);
-    let sql = place.sql();
-    sql.execute_batch(
-        "CREATE TRIGGER broken BEFORE UPDATE ON meta BEGIN SELECT RAISE(ABORT, 'broken'); END",
-    )
-    .unwrap();
-    assert!(super::support::try_accept(&one, 1).await.is_err());
-    sql.execute_batch("DROP TRIGGER broken").unwrap();
-    let claim = accept(&other, 1).await;
-    for _ in 0..8 {
-        assert!(renew(&other, &[&claim, &kept]).await.is_empty());
-        assert!(renew(&one, &[&held]).await.is_empty());
-        assert!(one.sweep(ALL).await.unwrap().ended.is_empty());
-        its_clock.advance(LEASE / 3);
-    }
-    assert_eq!(phase(&other, claim.id()).await, Some(Phase::Accepted));
 }

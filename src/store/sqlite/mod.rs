@@ -92,7 +92,9 @@ use std::{
 /// # Upgrades
 ///
 /// A file of an earlier version of this crate is brought up to date when it is opened; one of a later version is
-/// [refused](SqliteErrorKind::Newer), and left as it is.
+/// [refused](SqliteErrorKind::Newer), and left as it is. What a process finds in a file all the same that it can't understand,
+/// since a later version has the file open too or it is damaged, it passes over: only what names that operation is
+/// [`Corrupt`](super::StoreErrorKind::Corrupt). Where nobody understands it, it stays.
 pub struct SqliteStore {
     shared: Arc<Shared>,
     writer: Jobs,

@@ -1,17 +1,21 @@
 //! What is due: expired and late operations, claims that have lapsed, tombstones, blobs that nobody wants.
 
 use super::{
-    error::Fault,
+    error::{Fault, readable},
     sql,
-    time::{Tick, micros, until},
+    time::{Tick, after, micros, until},
     tx::{Going, Other, Tx},
 };
 use crate::{
-    record::{Ending, Record, Stop},
+    record::{Ending, Phase, Record, Stop},
     store::{StoreErrorKind, Swept},
+    trace,
 };
 use rusqlite::params;
 use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// How long what can't be understood is left alone. By then a process that understands it may have the file open.
+const PASSED_OVER: Duration = Duration::from_secs(60 * 60);
 
 /// Pages that go back to the file system in one sweep.
 const PAGES: u32 = 256;
@@ -43,6 +47,28 @@ impl Tx<'_> {
 
     /// Does the first thing that is due.
     fn do_due(&mut self, ended: &mut Vec<Arc<Record>>) -> Result<bool, Fault> {
+        match self.try_due(ended) {
+            // It was read before anything was written.
+            Err(fault) if fault.is_of_a_row() => {
+                let place = self.read(sql::NEXT_DUE, [self.now], |row| row.get(0))?;
+                if let Some(place) = place {
+                    self.pass_over(place, None)?;
+                }
+                Ok(place.is_some())
+            }
+            done => done,
+        }
+    }
+
+    /// Leaves what can't be understood to whoever can: nobody's, and looked at again later.
+    fn pass_over(&mut self, place: i64, token: Option<i64>) -> Result<(), Fault> {
+        trace::passed_over(place);
+        let due = after(self.now, PASSED_OVER);
+        self.write(sql::PASS_OVER, params![place, token, due])?;
+        Ok(())
+    }
+
+    fn try_due(&mut self, ended: &mut Vec<Arc<Record>>) -> Result<bool, Fault> {
         let Some(row) = self.slot(sql::NEXT_DUE, [self.now])? else {
             return Ok(false);
         };
@@ -51,12 +77,13 @@ impl Tx<'_> {
         } else if row.is_ended() {
             self.bury(&row, Going::Leaves)?;
         } else {
-            let stop = if row.waits {
-                Stop::NotStarted
-            } else {
-                Stop::TimedOut
-            };
             let (row, record) = self.pending(row.place)?;
+            let stop = match record.phase() {
+                _ if row.waits => Stop::NotStarted,
+                Phase::Running => Stop::TimedOut,
+                // It was passed over before.
+                _ => Stop::Lost,
+            };
             let ending = Ending::without_response(stop, self.wall);
             ended.push(self.stop(&row, record, ending)?);
         }
@@ -165,7 +192,11 @@ impl Tx<'_> {
     /// What ended by it.
     fn lapse_one(&mut self, place: i64, token: i64) -> Result<Option<Arc<Record>>, Fault> {
         self.done.void.push(token);
-        let Some((row, Some(record))) = self.row(sql::BY_PLACE, [place])? else {
+        let Some(found) = readable(self.row(sql::BY_PLACE, [place]))? else {
+            self.pass_over(place, Some(token))?;
+            return Ok(None);
+        };
+        let Some((row, Some(record))) = found else {
             return Ok(None);
         };
         if row.token != Some(token) {
