@@ -204,6 +204,43 @@ async fn a_worker_takes_nothing_while_its_process_is_late() {
     }
 }
 
+/// On a real file, where a worker that looks for work all the time is mostly the first to see what is due.
+#[tokio::test]
+async fn what_is_lost_is_told_once_and_wakes_who_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let options = tower_lro::store::SqliteOptions::default();
+        let options = options.lease(Duration::from_millis(300));
+        options.open(folder.path().join("operations.db")).unwrap()
+    };
+    let dies = over(open());
+    let lost = std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        runtime.block_on(accepted(&app(dies.layer(), never), post("/")))
+    });
+    let lost = lost.join().unwrap();
+
+    let (told, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let operations = Operations::builder()
+        .store(open())
+        .on_end(move |record| {
+            let _ = told.send(record.id);
+        })
+        .build()
+        .unwrap();
+    let worker = operations.worker("default", service_fn(never));
+    let worker = tokio::spawn(worker.poll_every(Duration::from_millis(1)).run());
+    let service = app(operations.layer(), lasting(Duration::ZERO));
+    assert_eq!(outcome(&service, &lost).await.problem(), "lost");
+    assert_eq!(ended.recv().await, Some(drive::id_of(&lost)));
+    // Of it nobody is told again: the next to end is another.
+    let next = accepted(&service, post("/")).await;
+    assert_eq!(outcome(&service, &next).await.text(), "done");
+    assert_eq!(ended.recv().await, Some(drive::id_of(&next)));
+    worker.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_end_waits_for_a_store_that_is_away_longer_than_a_lease() {
     let store = Durable::default();

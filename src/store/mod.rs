@@ -61,9 +61,12 @@ use std::{
 /// are for showing.
 ///
 /// **Claims.** Whoever runs an operation holds its [`Claim`], one at a time. It is void, and every write that names it is
-/// refused, once the operation has ended, was detached, released, or forgotten, or once the claim has lapsed and the
-/// operation was swept or claimed anew. Claims lapse where the store has a [lease](Self::lease), which is renewed by
+/// refused, once the operation has ended, was detached, released, or forgotten, or once a [sweep](Self::sweep) has found
+/// that it has lapsed. Claims lapse where the store has a [lease](Self::lease), which is renewed by
 /// [`renew`](Self::renew) alone. What becomes of an operation whose claim lapses is for [`Record::lapse`] to say.
+///
+/// **Ends.** Of its own accord a store ends operations in [`sweep`](Self::sweep) alone, which tells of each once, to
+/// whoever swept.
 ///
 /// **Requests.** What [`create`](Self::create) is given with the request can be [released](Self::release), and be
 /// [claimed](Self::claim) by others. It is kept until the operation has ended.
@@ -105,7 +108,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ) -> StoreFuture<'a, Created>;
 
     /// Takes operations of a queue that nobody has the right to run: those that were created for the queue, released,
-    /// or whose claims have lapsed with attempts left; oldest first.
+    /// or found lapsed by a [`sweep`](Self::sweep) with attempts left; oldest first.
+    ///
+    /// It sees to nothing else that is due: claims that have lapsed, and what comes too late to be claimed, are for the
+    /// sweep.
     fn claim<'a>(&'a self, queue: &'a Queue, at_most: NonZeroU16) -> StoreFuture<'a, Vec<Claimed>>;
 
     /// Renews the leases of all claims that this process holds, and takes in what it has seen of their operations, in

@@ -122,8 +122,12 @@ async fn what_a_dead_process_ran_is_taken_over() {
     let ((one, _), (two, clock)) = (process(&place), process(&place));
     let again = accept(&one, 2).await;
     let once = accept(&one, 1).await;
-    assert!(claim(&two).await.is_empty());
+    two.sweep(ALL).await.unwrap();
     clock.advance(LEASE + MOMENT);
+    // Whoever looks for work judges nobody.
+    assert!(claim(&two).await.is_empty());
+    let swept = two.sweep(ALL).await.unwrap();
+    assert_eq!(swept.ended.len(), 1, "{swept:?}");
     let [taken] = &claim(&two).await[..] else {
         panic!("expected one")
     };
@@ -153,6 +157,7 @@ async fn what_a_process_renews_is_its_own() {
     let ((one, _), (two, clock)) = (process(&place), process(&place));
     let mine = accept(&one, 2).await;
     for _ in 0..6 {
+        two.sweep(ALL).await.unwrap();
         assert!(claim(&two).await.is_empty());
         clock.advance(LEASE / 2);
         assert!(renew(&one, &[&mine]).await.is_empty());
@@ -255,12 +260,14 @@ async fn a_process_that_was_stopped_undoes_nothing() {
     // It lives, and its claim holds for longer than the lease.
     let began = Instant::now();
     while began.elapsed() < SHORT * 3 {
+        store.sweep(ALL).await.unwrap();
         assert!(claim(&store).await.is_empty());
         tokio::time::sleep(SHORT / 10).await;
     }
     other.signal("-STOP");
     let taken = tokio::time::timeout(PATIENCE, async {
         loop {
+            store.sweep(ALL).await.unwrap();
             if let Some(taken) = claim(&store).await.pop() {
                 return taken;
             }

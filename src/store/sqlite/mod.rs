@@ -71,8 +71,8 @@ use std::{
 /// [`poll_every`](SqliteOptions::poll_every).
 ///
 /// Claims lapse. A process shows that it lives by a counter that grows with each heartbeat; another that has seen it stand
-/// still for the [lease](SqliteOptions::lease), by its own monotonic clock, takes the process for dead, at its next sweep
-/// or claim. A process that wakes up after that finds its claims void. Nobody's wall clock matters.
+/// still for the [lease](SqliteOptions::lease), by its own monotonic clock, takes the process for dead, at its next
+/// sweep. A process that wakes up after that finds its claims void. Nobody's wall clock matters.
 ///
 /// # Clocks
 ///

@@ -99,11 +99,7 @@ impl Tx<'_> {
 
     /// Sees to claims that have lapsed: of processes that have shown no sign of life for their lease, and of this one
     /// where it does not renew them. Gives how many.
-    pub(super) fn lapse(
-        &mut self,
-        at_most: u32,
-        ended: &mut Vec<Arc<Record>>,
-    ) -> Result<u32, Fault> {
+    fn lapse(&mut self, at_most: u32, ended: &mut Vec<Arc<Record>>) -> Result<u32, Fault> {
         let mut done = 0;
         for node in self.dead()? {
             let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));

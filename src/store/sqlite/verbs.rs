@@ -284,7 +284,6 @@ impl Tx<'_> {
     }
 
     pub(super) fn claim(&mut self, queue: &Queue, at_most: u16) -> Result<Vec<Claimed>, Fault> {
-        self.lapse(u32::from(at_most), &mut Vec::new())?;
         let waiting = self.waiting(queue, at_most)?;
         let mut claimed = Vec::with_capacity(waiting.len());
         for (Kept { row, record }, request) in waiting {
