@@ -207,6 +207,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Does what is due, at most `at_most` things of it: lets go of what has expired, ends detached operations whose
     /// time is up and those that nobody has claimed in time, sees to lapsed claims, drops old tombstones and blobs that no
     /// operation names. Costs what is due, never what is stored.
+    ///
+    /// A process that has stood still asks for none until a lease has passed, since all others may have stood still with
+    /// it. What passes between the call and the step is not to count as their silence either.
     fn sweep(&self, at_most: NonZeroU32) -> StoreFuture<'_, Swept>;
 
     /// What it holds now. Never waits; a store elsewhere answers from what it counts.

@@ -187,6 +187,28 @@ async fn what_an_idle_process_accepts_does_not_lapse_at_once() {
     assert!(renew(&one, &[&third]).await.is_empty());
 }
 
+/// All processes may have stood still together.
+#[tokio::test]
+async fn while_a_sweep_is_on_its_way_nobody_is_silent() {
+    let place = Place::new();
+    let ((one, _), (two, clock)) = (process(&place), process(&place));
+    let (mine, own) = (accept(&one, 1).await, accept(&two, 1).await);
+    two.sweep(ALL).await.unwrap();
+    for renewed in [false, true] {
+        if renewed {
+            assert!(renew(&one, &[&mine]).await.is_empty());
+            assert!(renew(&two, &[&own]).await.is_empty());
+        }
+        let sweep = two.sweep(ALL);
+        clock.advance(LEASE * 2);
+        let ended = sweep.await.unwrap().ended;
+        assert!(ended.is_empty(), "{ended:?}");
+    }
+    assert!(two.sweep(ALL).await.unwrap().ended.is_empty());
+    clock.advance(LEASE + MOMENT);
+    assert_eq!(two.sweep(ALL).await.unwrap().ended.len(), 2);
+}
+
 #[tokio::test]
 async fn a_sweep_tells_when_a_claim_may_lapse() {
     let place = Place::new();

@@ -337,10 +337,12 @@ impl Store for SqliteStore {
     }
 
     fn sweep(&self, at_most: NonZeroU32) -> StoreFuture<'_, Swept> {
-        StoreFuture::new(
-            self.writer
-                .ask(Sync::Now, move |tx| tx.sweep(at_most.get())),
-        )
+        // Whoever asks has looked whether this process stands still. What comes between here and the file it has not seen.
+        let asked = self.shared.time.elapsed();
+        let sweep = self
+            .writer
+            .ask(Sync::Now, move |tx| tx.sweep(at_most.get(), asked));
+        StoreFuture::new(sweep)
     }
 
     fn usage(&self) -> StoreUsage {

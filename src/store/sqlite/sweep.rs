@@ -21,9 +21,10 @@ const PASSED_OVER: Duration = Duration::from_secs(60 * 60);
 const PAGES: u32 = 256;
 
 impl Tx<'_> {
-    pub(super) fn sweep(&mut self, at_most: u32) -> Result<Swept, Fault> {
+    /// Does what is due. Claims have lapsed, or not, as of when it was `asked` for, by the process's own clock.
+    pub(super) fn sweep(&mut self, at_most: u32, asked: Tick) -> Result<Swept, Fault> {
         let mut swept = Swept::default();
-        swept.done += self.lapse(at_most, &mut swept.ended)?;
+        swept.done += self.lapse(at_most, asked, &mut swept.ended)?;
         while swept.done < at_most && self.do_due(&mut swept.ended)? {
             swept.done += 1;
         }
@@ -41,7 +42,7 @@ impl Tx<'_> {
         let first = |statement| self.read(statement, [], |row| row.get::<_, Tick>(0));
         let dues = [first(sql::FIRST_DUE)?, first(sql::FIRST_DUE_BLOB)?];
         let dues = dues.into_iter().flatten().map(|due| until(self.now, due));
-        swept.next = dues.chain(self.next_lapse()).min();
+        swept.next = dues.chain(self.next_lapse(asked)).min();
         Ok(swept)
     }
 
@@ -99,9 +100,14 @@ impl Tx<'_> {
 
     /// Sees to claims that have lapsed: of processes that have shown no sign of life for their lease, and of this one
     /// where it does not renew them. Gives how many.
-    fn lapse(&mut self, at_most: u32, ended: &mut Vec<Arc<Record>>) -> Result<u32, Fault> {
+    fn lapse(
+        &mut self,
+        at_most: u32,
+        asked: Tick,
+        ended: &mut Vec<Arc<Record>>,
+    ) -> Result<u32, Fault> {
         let mut done = 0;
-        for node in self.dead()? {
+        for node in self.dead(asked)? {
             let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
             let claims: Vec<(i64, i64)> =
                 self.read_all(sql::OF_NODE, params![node, at_most - done], read)?;
@@ -115,7 +121,7 @@ impl Tx<'_> {
             self.write(sql::DELETE_NODE, [node])?;
             self.mind.others.remove(&node);
         }
-        for (token, place) in self.abandoned() {
+        for (token, place) in self.abandoned(asked) {
             if done == at_most {
                 break;
             }
@@ -126,9 +132,10 @@ impl Tx<'_> {
     }
 
     /// Other processes whose heartbeat is the same as a lease ago.
-    fn dead(&mut self) -> Result<Vec<i64>, Fault> {
+    fn dead(&mut self, asked: Tick) -> Result<Vec<i64>, Fault> {
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
         let nodes: Vec<(i64, i64, Tick)> = self.read_all(sql::NODES, [], read)?;
+        let now = self.shared.time.elapsed();
         let mut before = std::mem::take(&mut self.mind.others);
         let mut others = HashMap::with_capacity(nodes.len());
         let mut dead = Vec::new();
@@ -141,10 +148,10 @@ impl Tx<'_> {
                 _ => Other {
                     beat,
                     lease,
-                    seen: self.elapsed,
+                    seen: now,
                 },
             };
-            if self.elapsed - other.seen > lease {
+            if asked - other.seen > lease {
                 dead.push(id);
             }
             others.insert(id, other);
@@ -154,13 +161,13 @@ impl Tx<'_> {
     }
 
     /// Claims of this process that have not been renewed since a sweep saw them a lease ago.
-    fn abandoned(&mut self) -> Vec<(i64, i64)> {
-        let (now, lease) = (self.elapsed, micros(self.shared.lease));
+    fn abandoned(&mut self, asked: Tick) -> Vec<(i64, i64)> {
+        let (now, lease) = (self.shared.time.elapsed(), micros(self.shared.lease));
         let mut abandoned = Vec::new();
         for (token, watched) in &mut self.mind.held {
             let seen = *watched.seen.get_or_insert(now);
             // It may have been renewed in this very transaction.
-            if now - seen > lease && !self.done.held.iter().any(|(held, _)| held == token) {
+            if asked - seen > lease && !self.done.held.iter().any(|(held, _)| held == token) {
                 abandoned.push((*token, watched.place));
             }
         }
@@ -169,12 +176,11 @@ impl Tx<'_> {
     }
 
     /// How long until the next claim lapses, if nobody renews any.
-    fn next_lapse(&self) -> Option<Duration> {
+    fn next_lapse(&self, asked: Tick) -> Option<Duration> {
         let lease = micros(self.shared.lease);
         let held = self.mind.held.iter();
         let held = held.filter(|(token, _)| !self.done.void.contains(token));
-        let own =
-            held.map(|(_, watched)| watched.seen.unwrap_or(self.elapsed).saturating_add(lease));
+        let own = held.map(|(_, watched)| watched.seen.unwrap_or(asked).saturating_add(lease));
         let others = self
             .mind
             .others
@@ -182,7 +188,7 @@ impl Tx<'_> {
             .map(|other| other.seen.saturating_add(other.lease));
         // It has lapsed when the lease is over.
         let next = own.chain(others).min()?;
-        Some(until(self.elapsed, next.saturating_add(1)))
+        Some(until(asked, next.saturating_add(1)))
     }
 
     /// What ended by it.
