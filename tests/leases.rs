@@ -182,6 +182,41 @@ async fn nobody_takes_its_own_claims_for_those_of_the_dead() {
     assert_eq!(outcome(&service, &monitor).await.text(), "done");
 }
 
+/// As a machine that is suspended, or a container that is frozen. Who looks on here holds no claim of its own.
+#[tokio::test(start_paused = true)]
+async fn who_stood_still_with_all_others_takes_nobody_for_dead() {
+    let store = Durable::default();
+    let (here, there) = (over(store.clone()), over(store.apart()));
+    let service = app(here.layer(), lasting(LEASE * 6));
+    let monitor = accepted(&service, post("/")).await;
+    let elsewhere = app(there.layer(), never);
+    assert_eq!(get(&elsewhere, &monitor).await.status, 202);
+    tokio::time::sleep(LEASE).await;
+    // Wakes up late.
+    store.break_down(DEAF);
+    tokio::time::advance(LEASE * 2).await;
+    tokio::time::sleep(LEASE / 2).await;
+    assert_eq!(get(&elsewhere, &monitor).await.status, 202);
+    store.break_down(Faults::default());
+    assert_eq!(outcome(&elsewhere, &monitor).await.text(), "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stood_still_takes_the_dead_for_dead_a_lease_later() {
+    let store = Durable::default();
+    let monitor = killed(&store, async |operations| {
+        accepted(&app(operations.layer(), never), post("/")).await
+    });
+    let service = app(over(store).layer(), never);
+    assert_eq!(get(&service, &monitor).await.status, 202);
+    tokio::time::sleep(seconds(1)).await;
+    tokio::time::advance(LEASE * 2).await;
+    tokio::time::sleep(LEASE - seconds(1)).await;
+    assert_eq!(get(&service, &monitor).await.status, 202);
+    tokio::time::sleep(seconds(2)).await;
+    assert_eq!(get(&service, &monitor).await.problem(), "lost");
+}
+
 /// On a real file, whose store tells by the process's own clock that nobody has renewed a claim.
 #[tokio::test]
 async fn a_worker_takes_nothing_while_its_process_is_late() {
@@ -202,6 +237,43 @@ async fn a_worker_takes_nothing_while_its_process_is_late() {
         assert_eq!(outcome(&service, &monitor).await.text(), "done");
         worker.abort();
     }
+}
+
+/// On a real file, where a worker that looks for work all the time is mostly the first to see what is due.
+#[tokio::test]
+async fn what_is_lost_is_told_once_and_wakes_who_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let options = tower_lro::store::SqliteOptions::default();
+        let options = options.lease(Duration::from_millis(300));
+        options.open(folder.path().join("operations.db")).unwrap()
+    };
+    let dies = over(open());
+    let lost = std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        runtime.block_on(accepted(&app(dies.layer(), never), post("/")))
+    });
+    let lost = lost.join().unwrap();
+
+    let (told, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let operations = Operations::builder()
+        .store(open())
+        .on_end(move |record| {
+            let _ = told.send(record.id);
+        })
+        .build()
+        .unwrap();
+    let worker = operations.worker("default", service_fn(never));
+    let worker = tokio::spawn(worker.poll_every(Duration::from_millis(1)).run());
+    let service = app(operations.layer(), lasting(Duration::ZERO));
+    assert_eq!(outcome(&service, &lost).await.problem(), "lost");
+    assert_eq!(ended.recv().await, Some(drive::id_of(&lost)));
+    // Of it nobody is told again: the next to end is another.
+    let next = accepted(&service, post("/")).await;
+    assert_eq!(outcome(&service, &next).await.text(), "done");
+    assert_eq!(ended.recv().await, Some(drive::id_of(&next)));
+    worker.abort();
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,8 +53,8 @@ impl Heartbeat {
         self.lease
     }
 
-    /// Whether the claims should have been renewed a good while ago.
-    fn is_late(&self) -> bool {
+    /// Whether the claims of this process should have been renewed a good while ago.
+    pub(super) fn is_late(&self) -> bool {
         let claims = self.claims();
         let late = |renewed: Instant| renewed.elapsed() > self.lease / 2;
         !claims.by_operation.is_empty() && claims.renewed.is_some_and(late)
@@ -213,12 +213,5 @@ async fn renew(mut beating: Beating, interval: Duration) {
             }
             Err(_) => {}
         }
-    }
-}
-
-impl Engine {
-    /// Whether this process is behind with showing that it lives: not the one to judge who is dead.
-    pub(crate) fn is_late(&self) -> bool {
-        self.heartbeat.as_ref().is_some_and(Heartbeat::is_late)
     }
 }

@@ -132,19 +132,11 @@ where
             turns.extend(std::iter::from_fn(|| engine.turns.try_acquire().ok()).take(BATCH - 1));
             let at_most = u16::try_from(turns.len()).ok().and_then(NonZeroU16::new);
             let at_most = at_most.unwrap_or(NonZeroU16::MIN);
-            // Who stood still may take its own claims for those of the dead.
-            let claimed = if engine.is_late() {
+            let claimed = engine.store.claim(&self.queue, at_most).await;
+            let claimed = claimed.unwrap_or_else(|error| {
+                trace::store_failed("claim", &error);
                 Vec::new()
-            } else {
-                engine
-                    .store
-                    .claim(&self.queue, at_most)
-                    .await
-                    .unwrap_or_else(|error| {
-                        trace::store_failed("claim", &error);
-                        Vec::new()
-                    })
-            };
+            });
             let is_idle = claimed.is_empty();
             for (claimed, turn) in claimed.into_iter().zip(turns.drain(..)) {
                 let place = Place::with_turn(&engine, turn);

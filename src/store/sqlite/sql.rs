@@ -49,6 +49,7 @@ statements! {
         node = ?8, token = ?9, queue = ?10, report = ?11 WHERE place = ?1";
     END = "UPDATE operations SET phase = ?2, revision = ?3, started = ?4, updated = ?5, due = ?6, ended = ?7, \
         size = ?8, node = NULL, token = NULL, queue = NULL, report = ?9, response = ?10, ending = ?11 WHERE place = ?1";
+    PASS_OVER = "UPDATE operations SET due = ?3, node = NULL, token = NULL, queue = NULL WHERE place = ?1 AND token IS ?2";
     MARK_READ = "UPDATE operations SET is_read = 1 WHERE id = ?1 AND is_read = 0 AND phase BETWEEN 2 AND 4 \
         RETURNING size";
     BURY = "UPDATE operations SET phase = 9, due = ?2, started = NULL, ended = NULL, is_read = 0, size = 0, node = NULL, \

@@ -89,8 +89,6 @@ pub(super) struct Tx<'w> {
     pub(super) shared: &'w Shared,
     pub(super) mind: &'w mut Mind,
     pub(super) now: Tick,
-    /// By the process's own clock. Nothing but leases goes by it.
-    pub(super) elapsed: Tick,
     pub(super) wall: Timestamp,
     pub(super) done: Done,
     has_beaten: bool,
@@ -103,7 +101,6 @@ impl<'w> Tx<'w> {
             sql,
             shared,
             now: shared.time.now(),
-            elapsed: shared.time.elapsed(),
             wall: shared.time.wall(),
             done: Done {
                 node: mind.node,
