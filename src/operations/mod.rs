@@ -55,8 +55,12 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 
 /// One engine (store, runner, limits) seen through one face (dialect, mount, owner rule).
 ///
@@ -97,6 +101,8 @@ pub(crate) struct Engine {
     pub(crate) polls: Polls,
     pub(crate) turns: Semaphore,
     draining: AtomicBool,
+    /// When the last drain began, and how long it takes at most.
+    drain: Mutex<Option<(Instant, Duration)>>,
     /// Operations that were ended as interrupted.
     interrupted: AtomicU64,
     /// Operations that were given back for others to run.
@@ -335,7 +341,7 @@ pub(crate) fn is_uncertain<T>(answer: &Result<T, StoreError>) -> bool {
     matches!(answer, Err(error) if error.kind() == StoreErrorKind::Uncertain)
 }
 
-pub(crate) fn seconds(time: std::time::Duration) -> u32 {
+pub(crate) fn seconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis().div_ceil(1000))
         .unwrap_or(u32::MAX)
         .max(1)
