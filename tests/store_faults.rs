@@ -24,7 +24,7 @@ use tower::service_fn;
 use tower_lro::{
     Limits, Operations, Owner,
     record::{Outcome, Phase, Reason},
-    store::{ListQuery, MemoryLimits, StoreErrorKind},
+    store::{ListQuery, MemoryLimits, Settled, StoreErrorKind},
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -527,6 +527,28 @@ async fn what_cannot_be_detached_ends_with_the_handler() {
         let answer = with(post("/detach"), "prefer", "wait=30");
         assert_eq!(site.send(answer).await.unwrap().text(), "done");
         site.recovers().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_uncertain_detach_is_repeated_and_the_end_comes_from_elsewhere() {
+    for how in [How::Uncertain, How::Fail(StoreErrorKind::Uncertain)] {
+        for site in both() {
+            site.store.times(Verb::Detach, how.clone(), 2);
+            let monitor = site.accepted(post("/detach")).await;
+            until("it is detached", || {
+                let usage = site.operations.usage();
+                (usage.running, site.store.calls(Verb::Detach).len()) == (0, 3)
+            })
+            .await;
+            assert_eq!(site.get(&monitor).await.json()["status"], "running");
+            let completed = site
+                .operations
+                .complete(id_of(&monitor), ok("from the bus"));
+            assert!(matches!(completed.await, Ok(Settled::Done(_))));
+            assert_eq!(site.outcome(&monitor).await.text(), "from the bus");
+            site.recovers().await;
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
         CompleteError, Detach, Engine, Heartbeat, Live, Place, Signal, Sweeper, is_uncertain,
     },
     record::{Capture, Ending, Record, Stop, StoredRequest, StoredResponse, TooLarge},
-    store::{Claim, Created, Intent, Settled, StoreError, StoreErrorKind},
+    store::{Claim, Created, Intent, Settled, StoreError, StoreErrorKind, StoreFuture},
     trace,
 };
 use bytes::Bytes;
@@ -333,7 +333,6 @@ async fn create(
     request: &mut Option<Box<StoredRequest>>,
     for_queue: bool,
 ) -> Result<Created, StoreError> {
-    const TRIES: u32 = 3;
     if let Some(long) = request.take_if(|request| is_long(engine, Some(request))) {
         *request = Some(blob::stow_request(&*engine.store, long).await?);
     }
@@ -341,13 +340,7 @@ async fn create(
         Some(request) if for_queue => Intent::Queue(request),
         request => Intent::Run(request),
     };
-    let mut created = engine.store.create(record, intent).await;
-    for _ in 1..TRIES {
-        if !is_uncertain(&created) {
-            break;
-        }
-        created = engine.store.create(record, intent).await;
-    }
+    let created = certain(|| engine.store.create(record, intent)).await;
     let blob = request.as_ref().and_then(|request| request.body().blob());
     if blob.is_none() {
         *request = None;
@@ -358,6 +351,19 @@ async fn create(
         blob::discard(&*engine.store, id).await;
     }
     created
+}
+
+/// Takes a step that may be repeated, a few times while nobody knows whether it was taken.
+async fn certain<'a, T>(step: impl Fn() -> StoreFuture<'a, T>) -> Result<T, StoreError> {
+    const TRIES: u32 = 3;
+    let mut answer = step().await;
+    for _ in 1..TRIES {
+        if !is_uncertain(&answer) {
+            break;
+        }
+        answer = step().await;
+    }
+    answer
 }
 
 /// Whether the body of the request is to be kept beside the record.
@@ -700,10 +706,8 @@ async fn give_up(
     terms: &Terms,
 ) -> bool {
     let Some(held) = &*claim else { return false };
-    let given_up = engine
-        .store
-        .detach(held, &live.sighting(), terms.run_time)
-        .await;
+    let sighting = live.sighting();
+    let given_up = certain(|| engine.store.detach(held, &sighting, terms.run_time)).await;
     let done = matches!(given_up, Ok(Settled::Done(_)));
     if done {
         Heartbeat::let_go(engine, live);

@@ -168,7 +168,7 @@ impl Tx<'_> {
         let Some((row, Some(record))) = self.row(sql::BY_PLACE, [place])? else {
             return Ok(None);
         };
-        if row.token != Some(token) {
+        if row.held() != Some(token) {
             return Ok(None);
         }
         let mut lapsed = record.clone();
