@@ -1,4 +1,4 @@
-use super::{End, Task, Terms, Work, blob, close, run};
+use super::{End, Task, Terms, Work, backoff::Backoff, blob, close, run};
 use crate::{
     defer::rebuild::{Buffered, Rebuild},
     operations::{Claiming, Engine, Heartbeat, Live, Operations, Place, Signal, Sweeper},
@@ -249,7 +249,7 @@ async fn read(
 ) -> Result<Bytes, (Stop, Option<StoreError>)> {
     let mut last = None;
     let reading = async {
-        let mut pause = Duration::from_millis(50);
+        let mut backoff = Backoff::new();
         loop {
             let error = match blob::read_whole(&*engine.store, body).await {
                 Ok(body) => return Ok(body),
@@ -260,8 +260,7 @@ async fn read(
                 return Err((Stop::Lost, Some(error)));
             }
             last = Some(error);
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+            backoff.pause(Duration::MAX).await;
         }
     };
     let read = tokio::time::timeout(terms.start_within, reading).await;

@@ -61,8 +61,9 @@ use std::{
 /// are for showing.
 ///
 /// **Claims.** Whoever runs an operation holds its [`Claim`], one at a time. It is void, and every write that names it is
-/// refused, once the operation has ended, was detached, released, or forgotten, or once a [sweep](Self::sweep) has found
-/// that it has lapsed. Claims lapse where the store has a [lease](Self::lease), which is renewed by
+/// refused (but for a [`detach`](Self::detach) that is repeated), once the operation has ended, was detached, released, or
+/// forgotten, or once a [sweep](Self::sweep) has found that it has lapsed. Claims lapse where the store has a
+/// [lease](Self::lease), which is renewed by
 /// [`renew`](Self::renew) alone. What becomes of an operation whose claim lapses is for [`Record::lapse`] to say.
 ///
 /// **Ends.** Of its own accord a store ends operations in [`sweep`](Self::sweep) alone, which tells of each once, to
@@ -170,7 +171,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Gives up the claim of an operation that runs, without an end: from then on only [`complete`](Self::complete) ends
     /// it, or [`sweep`](Self::sweep), as timed out, when `within` has passed.
     ///
-    /// One that has not started [stands](Settled::Stands).
+    /// One that has not started [stands](Settled::Stands). By the claim that was given up so already, it is
+    /// [done](Settled::Done) and changes nothing, while the operation has not ended: who is uncertain whether it was done
+    /// learns so by doing it again.
     fn detach<'a>(
         &'a self,
         claim: &'a Claim,

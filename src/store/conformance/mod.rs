@@ -483,6 +483,7 @@ macro_rules! __store_cases {
             complete_voids_the_claim,
             complete_takes_in_what_was_seen,
             detach_voids_the_claim,
+            detach_is_idempotent_on_the_claim,
             only_what_runs_can_be_detached,
             what_was_detached_times_out,
             forget_leaves_a_tombstone,

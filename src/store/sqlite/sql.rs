@@ -40,7 +40,7 @@ statements! {
     OF_OWNER = select!("WHERE owner = ?2 AND place < ?1 ORDER BY place DESC");
     WAITING = select!("WHERE queue = ?1 AND due > ?2 ORDER BY place LIMIT ?3");
     OF_NODE = "SELECT place, token FROM operations WHERE node = ?1 LIMIT ?2";
-    TOKEN = "SELECT place, token FROM operations WHERE id = ?1";
+    TOKEN = "SELECT place, token FROM operations WHERE id = ?1 AND node IS NOT NULL";
 
     INSERT = "INSERT INTO operations (place, id, phase, revision, attempt, created, updated, due, node, token, queue, \
         owner, key, submission, report, started) \

@@ -201,7 +201,7 @@ impl Tx<'_> {
         let Some((row, Some(record))) = found else {
             return Ok(None);
         };
-        if row.token != Some(token) {
+        if row.held() != Some(token) {
             return Ok(None);
         }
         let mut lapsed = record.clone();

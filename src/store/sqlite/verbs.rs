@@ -49,7 +49,7 @@ impl NewEnd {
 
 /// The claim of an operation, as far as it is one's own to hold.
 fn claim(row: &Row, record: &Record) -> Option<Claim> {
-    let token = row.token.map(unsigned)?;
+    let token = row.held().map(unsigned)?;
     Some(Claim::new(record.id, record.attempt, token))
 }
 
@@ -218,6 +218,10 @@ impl Tx<'_> {
             return Ok(Settled::Unknown);
         };
         let Kept { row, record } = *kept;
+        let token = signed(by.token());
+        if row.given_up() == Some(token) {
+            return Ok(Settled::Done(Arc::new(record)));
+        }
         let mut detached = record.clone();
         detached.observe(sighting);
         let lawful = detached.phase().after(Event::Report).is_some();
@@ -226,7 +230,7 @@ impl Tx<'_> {
         }
         let due = after(self.now, within);
         self.void(&row);
-        self.update(row.place, &detached, Standing::Detached { due })?;
+        self.update(row.place, &detached, Standing::Detached { token, due })?;
         // Whoever ends it from here on, nobody runs it again.
         self.drop_request(row.place)?;
         self.tell(Change::Operation(detached.id))?;
