@@ -98,7 +98,9 @@ enum Right {
     Held(u64),
     /// Who claims it in time.
     Offered,
-    /// Nobody: it has ended, or was detached and is to end in time.
+    /// Nobody: who held the claim with this token has detached it, and another is to end it in time.
+    Detached(u64),
+    /// Nobody: it has ended.
     Nobody,
 }
 
@@ -160,7 +162,7 @@ impl Kept {
             (Lookup::Found(record), Intent::Run(_)) => {
                 return match self.operations[&id].right {
                     Right::Held(token) => Created::New(Claim::new(id, record.attempt, token)),
-                    Right::Offered | Right::Nobody => Created::Existing(record),
+                    _ => Created::Existing(record),
                 };
             }
             (Lookup::Gone { .. }, _) => return Created::Gone,
@@ -209,7 +211,7 @@ impl Kept {
                 self.waiting.remove(&waiting);
             }
         }
-        if right == Right::Nobody
+        if let Right::Detached(_) | Right::Nobody = right
             && let Some(request) = operation.request.take()
         {
             self.bytes -= request.size() as u64;
@@ -367,7 +369,8 @@ impl Kept {
             let moved = match right {
                 Right::Held(_) => record.lapse(wall),
                 Right::Offered => record.end(Ending::without_response(Stop::NotStarted, wall)),
-                Right::Nobody => record.end(Ending::without_response(Stop::TimedOut, wall)),
+                Right::Detached(_) => record.end(Ending::without_response(Stop::TimedOut, wall)),
+                Right::Nobody => false,
             };
             moved.then(|| settled(record))
         });
@@ -483,11 +486,15 @@ impl Store for PlainStore {
         sighting: &'a Sighting,
         within: Duration,
     ) -> StoreFuture<'a, Settled> {
-        let by = (claim.id(), Some(claim.token()));
-        self.answer(|kept, now| {
-            kept.change(by, Some(sighting), now, |record| {
-                (record.phase() == Phase::Running).then_some((Right::Nobody, within))
-            })
+        let (id, detached) = (claim.id(), Right::Detached(claim.token()));
+        self.answer(|kept, now| match kept.operations.get(&id) {
+            // Done before, which who was cut off from the store may not know.
+            Some(operation) if operation.right == detached => {
+                Settled::Done(operation.record.clone())
+            }
+            _ => kept.change((id, Some(claim.token())), Some(sighting), now, |record| {
+                (record.phase() == Phase::Running).then_some((detached, within))
+            }),
         })
     }
 

@@ -16,7 +16,10 @@ mod trace;
 #[doc(inline)]
 pub use self::{
     defer::{Defer, DeferLayer, admit},
-    dialect::{ArchitectureCenter, Azure, Dialect, Fhir, Head, OData, Rfc, SameUrl, Spa, TwoOhTwo},
+    dialect::{
+        ArchitectureCenter, Azure, Dialect, Fhir, GoogleRest, Head, OData, Rfc, SameUrl, Spa,
+        TwoOhTwo,
+    },
     operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
     record::{OperationId, Owner, Queue, Record},
     runner::{DetachError, MetadataError, OperationHandle, SeenUri, Worker},

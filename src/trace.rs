@@ -33,6 +33,18 @@ pub(crate) fn panicked(id: OperationId, payload: &(dyn std::any::Any + Send)) {
     let _ = (id, payload);
 }
 
+/// What is stored here can't be understood, and is left as it is.
+#[cfg(feature = "sqlite")]
+pub(crate) fn passed_over(place: i64) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(
+        place,
+        "stored operation can't be understood: damaged, or of a later version"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = place;
+}
+
 /// The store could not answer.
 pub(crate) fn store_failed(verb: &'static str, error: &crate::store::StoreError) {
     #[cfg(feature = "tracing")]

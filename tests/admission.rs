@@ -240,6 +240,33 @@ async fn a_deferred_request_is_the_same_but_for_what_was_applied() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_inner_service_never_sees_what_a_client_says_of_attempts() {
+    for (store_keeps_it, wait) in [(false, "0"), (false, "5"), (true, "0")] {
+        let (handler, seen) = seeing();
+        let operations = operations();
+        let mut layer = operations.layer();
+        if store_keeps_it {
+            layer = layer.accept_only();
+            let worker = operations.worker("default", handler.clone());
+            tokio::spawn(worker.run());
+        }
+        let client = Client(layer.wrap(handler));
+        let mut request = request("POST", "/", &[("x-other", "1"), ("operation-attempt", "7")]);
+        let wait = format!("wait={wait}").parse().unwrap();
+        request.headers_mut().insert("prefer", wait);
+        let second = "8".parse().unwrap();
+        request.headers_mut().append("operation-attempt", second);
+        let answer = client.send(request).await;
+        if answer.status == 202 {
+            end_of(&operations, answer.id()).await;
+        }
+        let arrived = only(&seen);
+        assert!(!arrived.headers().contains_key("operation-attempt"));
+        assert_eq!(arrived.headers()["x-other"], "1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nested_layers_defer_once() {
     let outer = operations();
     let other = operations();

@@ -17,7 +17,7 @@ use tower_lro::{
     Dialect, Head, Operations, Owner,
     dialect::{Address, Answer, Ask, ListAsk, Listing, OptIn, Route, View},
     problem::{Problem, ProblemKind},
-    record::Timestamp,
+    record::{Record, Timestamp},
     store::Clock,
 };
 
@@ -48,6 +48,7 @@ impl Dialect for Words {
             None => Ask::Monitor,
             Some("take") => Ask::Take,
             Some("drop") => Ask::CancelAndForget,
+            Some("dismiss") => Ask::Dismiss,
             Some("abandon") => Ask::Abandon,
             Some("cancel") => Ask::Cancel,
             Some(_) => return Some(unknown),
@@ -104,6 +105,12 @@ impl Dialect for Words {
     fn listed(&self, listing: &Listing<'_>, _: Head<'_>) -> Response<Bytes> {
         let ids = listing.views().iter().map(|view| view.id().to_string());
         Response::new(ids.collect::<Vec<_>>().join(" ").into())
+    }
+
+    fn lists(&self, record: &Record, now: Timestamp, head: Head<'_>) -> bool {
+        let query = head.uri.query().unwrap_or_default();
+        let age = now.as_micros() - record.created.as_micros();
+        query != "old" || age >= 2_000_000
     }
 
     fn problem(&self, problem: &Problem, opt_in: &OptIn) -> Response<Bytes> {
@@ -217,6 +224,26 @@ async fn a_cancel_that_forgets_stops_the_work() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_dismissed_ends_first_and_is_gone_then() {
+    let (operations, _) = operations();
+    let id = accept(&operations, SECOND, &Arc::default()).await;
+    let dismiss = format!("{id}/dismiss");
+    assert_eq!(ask(&operations, &dismiss).await.1, "cancelled now, noted");
+    assert_eq!(
+        ask(&operations, &id).await.1,
+        "cancelled, noted, 0 before, 0 s ago"
+    );
+    assert_eq!(ask(&operations, &dismiss).await.1, "cancelled now, noted");
+    assert_eq!(ask(&operations, &dismiss).await.0, 410);
+
+    let id = accept(&operations, SECOND, &Arc::default()).await;
+    tokio::time::sleep(2 * SECOND).await;
+    let dismissed = ask(&operations, &format!("{id}/dismiss")).await;
+    assert_eq!(dismissed, (200, "succeeded now, noted".into()));
+    assert_eq!(ask(&operations, &id).await.0, 410);
+}
+
+#[tokio::test(start_paused = true)]
 async fn work_that_is_abandoned_goes_on_unheard() {
     let (operations, _) = operations();
     let ran = Arc::default();
@@ -274,6 +301,22 @@ async fn lists_go_by_time_and_mount() {
         format!("{} {}", ids[2], ids[1])
     );
     assert_eq!(list(format!("?until={second}")).await, ids[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dialect_may_pass_over_what_is_listed() {
+    let (operations, clock) = operations();
+    let mut ids = Vec::new();
+    // More than a page of those that are passed over.
+    for _ in 0..30 {
+        ids.push(accept(&operations, SECOND, &Arc::default()).await);
+        clock.advance(SECOND / 10);
+    }
+    let old = ids[..11].iter().rev().map(String::as_str);
+    assert_eq!(
+        ask(&operations, "?old").await,
+        (200, old.collect::<Vec<_>>().join(" "))
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -169,7 +169,7 @@ async fn a_write_by_who_has_lost_the_claim_is_refused() {
     let mut ending = Some(Ending::without_response(Stop::Panicked, at));
     let late = store.finish(&claim, &sighting, &mut ending).await.unwrap();
     assert!(matches!(late, Settled::Stands(record) if record.phase() == Phase::Running));
-    let again = store.detach(&claim, &sighting, seconds(60)).await.unwrap();
+    let again = store.release(&claim, &sighting).await.unwrap();
     assert!(matches!(again, Settled::Stands(_)));
 }
 

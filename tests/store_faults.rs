@@ -11,6 +11,8 @@ use common::{
 };
 use http::Request;
 use std::{
+    future::pending,
+    num::NonZeroU16,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -18,9 +20,11 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::Semaphore, time::Instant};
+use tower::service_fn;
 use tower_lro::{
     Limits, Operations, Owner,
-    store::{ListQuery, MemoryLimits, StoreErrorKind},
+    record::{Outcome, Phase, Reason},
+    store::{ListQuery, MemoryLimits, Settled, StoreErrorKind},
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -527,6 +531,28 @@ async fn what_cannot_be_detached_ends_with_the_handler() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_uncertain_detach_is_repeated_and_the_end_comes_from_elsewhere() {
+    for how in [How::Uncertain, How::Fail(StoreErrorKind::Uncertain)] {
+        for site in both() {
+            site.store.times(Verb::Detach, how.clone(), 2);
+            let monitor = site.accepted(post("/detach")).await;
+            until("it is detached", || {
+                let usage = site.operations.usage();
+                (usage.running, site.store.calls(Verb::Detach).len()) == (0, 3)
+            })
+            .await;
+            assert_eq!(site.get(&monitor).await.json()["status"], "running");
+            let completed = site
+                .operations
+                .complete(id_of(&monitor), ok("from the bus"));
+            assert!(matches!(completed.await, Ok(Settled::Done(_))));
+            assert_eq!(site.outcome(&monitor).await.text(), "from the bus");
+            site.recovers().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_detached_while_the_store_is_swept_is_timed_out_in_time() {
     let site = site_with(Faulty::default(), |limits| limits.run_time = seconds(5));
     let gate = Arc::new(Semaphore::new(0));
@@ -653,6 +679,70 @@ async fn a_drain_does_not_wait_for_a_store_that_hangs() {
             1,
             "{verb:?} {drained:?}"
         );
+    }
+}
+
+/// A worker on a store, and the monitor of what it runs, which may be run once more by another.
+async fn at_work(store: &Faulty) -> (Operations, String) {
+    let operations = Operations::builder().store(store.clone()).build().unwrap();
+    let twice = const { NonZeroU16::new(2).unwrap() };
+    let service = app(operations.layer().accept_only().attempts(twice), never);
+    let monitor = accepted(&service, post("/work")).await;
+    tokio::spawn(operations.worker("default", service_fn(never)).run());
+    until("it runs", || operations.usage().running == 1).await;
+    (operations, monitor)
+}
+
+async fn never(_: Request<Body>) -> Result<http::Response<Body>, Fault> {
+    pending().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_cannot_be_handed_back_is_tried_again_while_the_drain_lasts() {
+    let ways = [
+        How::Fail(StoreErrorKind::Unavailable),
+        How::Fail(StoreErrorKind::Uncertain),
+        // It was handed back, and nobody here was told.
+        How::Uncertain,
+    ];
+    for how in ways {
+        for store in [Faulty::default(), Faulty::remote()] {
+            let (operations, monitor) = at_work(&store).await;
+            store.times(Verb::Release, how.clone(), 2);
+            let drained = operations.drain(seconds(1)).await;
+            assert_eq!(
+                (drained.handed_back, drained.interrupted),
+                (1, 0),
+                "{how:?}"
+            );
+            let calls = store.calls(Verb::Release);
+            let pauses: Vec<_> = calls.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            assert_eq!(pauses.len(), 2, "{how:?}");
+            assert!(
+                pauses[0] >= millis(50) && pauses[1] > pauses[0],
+                "{pauses:?}"
+            );
+            let record = operations.get(id_of(&monitor)).await.unwrap().unwrap();
+            assert_eq!((record.phase().as_str(), record.attempt), ("accepted", 2));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_cannot_be_handed_back_before_the_drain_is_over_is_ended_as_interrupted() {
+    for store in [Faulty::default(), Faulty::remote()] {
+        let (operations, monitor) = at_work(&store).await;
+        let unavailable = How::Fail(StoreErrorKind::Unavailable);
+        store.set(Verb::Release, unavailable);
+        let before = Instant::now();
+        let drained = operations.drain(seconds(1)).await;
+        assert!(before.elapsed() <= millis(1_501));
+        assert_eq!((drained.handed_back, drained.interrupted), (0, 1));
+        quiet(&operations).await;
+        assert!(*store.calls(Verb::Release).last().unwrap() <= before + millis(1_501));
+        let record = operations.get(id_of(&monitor)).await.unwrap().unwrap();
+        let outcome = Phase::Ended(Outcome::Failed(Reason::Interrupted));
+        assert_eq!(record.phase(), outcome);
     }
 }
 

@@ -35,6 +35,7 @@
 mod azure;
 mod cors;
 mod fhir;
+mod google;
 mod jobs;
 mod node;
 mod odata;
@@ -72,7 +73,7 @@ use std::{
 };
 use tokio::net::{TcpListener, TcpSocket};
 use tower::{Service, ServiceExt};
-use tower_lro::{Operations, Usage};
+use tower_lro::{Operations, Owner, Usage};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -109,7 +110,8 @@ async fn run(options: Options) -> Result<(), BoxError> {
         .mount("/plain/status")
         .base_url(&base)
         .limits(options.limits.clone())
-        .shared_keys();
+        // Without owners there are no lists.
+        .owner(|_| Some(Owner::new("everybody")));
     if let Some(store) = &store {
         plain = plain.store(store.clone());
     }
@@ -126,6 +128,7 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ),
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
+        ("/v1", google::router(&plain, &options)?, google::HELP),
         ("/spa", spa::router(&plain, &options)?, spa::HELP),
         ("/todos", todos::router(&plain, &options)?, todos::HELP),
         (

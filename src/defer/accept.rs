@@ -3,7 +3,7 @@
 use super::{
     MakeBody, Options, ReplyBody, ResponseBody,
     body::replay,
-    compact::compact,
+    compact::{compact, shared_target},
     future::vary_by_prefer,
     layer::Checked,
     rebuild::Buffered,
@@ -393,6 +393,10 @@ impl<'a> Desk<'a> {
         // With a key the record comes first, so that duplicates meet; otherwise only what outlasts the wait is kept.
         let keep_first = self.hold.is_zero() || key.is_some();
         let record = self.record(&head, owner, key);
+        // It is for this crate to say. There hardly ever is one, and to look through the names costs less than a hash.
+        if head.headers.keys().any(|name| *name == runner::ATTEMPT) {
+            head.headers.remove(runner::ATTEMPT);
+        }
         compact(&mut head);
         if self.opt_in != OptIn::default()
             || self.options.accept_only
@@ -400,11 +404,8 @@ impl<'a> Desk<'a> {
         {
             self.face.dialect.take_out(&mut head);
         }
-        let request = record.submission.rerun.as_ref().map(|_| {
-            // It is for this crate to say.
-            head.headers.remove(runner::ATTEMPT);
-            Box::new(self.stored(&head, &body))
-        });
+        let rerun = record.submission.rerun.as_ref();
+        let request = rerun.map(|_| Box::new(self.stored(&head, &body)));
         if self.options.accept_only
             && let Some(request) = request
         {
@@ -557,7 +558,7 @@ impl<'a> Desk<'a> {
         owner: Option<Owner>,
         key: Option<Box<KeyUse>>,
     ) -> Arc<Record> {
-        let target = Head::from(head).target().into();
+        let target = shared_target(Head::from(head).target());
         let face = self.face.name.clone();
         let mut submission =
             Submission::new(head.method.clone(), target, face, self.options.keep_for);

@@ -297,6 +297,11 @@ impl Told {
         self.0.as_ref()?.get(name)?.as_str()
     }
 
+    /// A member, whatever it is, if there is one that is not null.
+    pub(super) fn into_value(self, name: &str) -> Option<serde_json::Value> {
+        self.0?.remove(name).filter(|value| !value.is_null())
+    }
+
     /// What a problem says for people (RFC 9457), or else what the status means.
     pub(super) fn text(&self, status: StatusCode) -> String {
         let told = self.member("detail").or_else(|| self.member("title"));

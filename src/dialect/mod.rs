@@ -9,8 +9,10 @@ mod architecture_center;
 mod azure;
 mod document;
 mod fhir;
+mod google_rest;
 mod mount;
 mod odata;
+mod query;
 mod rfc;
 mod same_url;
 mod spa;
@@ -22,6 +24,7 @@ pub use self::{
     azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
     fhir::{Fhir, X_EXPORT_STATUS, X_PROGRESS},
+    google_rest::GoogleRest,
     mount::{Links, Mount, Route},
     odata::{ASYNC_RESULT, OData},
     rfc::{OPERATION_OUTCOME, Rfc},
@@ -139,6 +142,14 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
     fn listed(&self, listing: &Listing<'_>, head: Head<'_>) -> Response<Bytes> {
         let _ = (listing, head);
         self.problem(&Problem::new(ProblemKind::Unknown), &OptIn::default())
+    }
+
+    /// Whether an operation, as it is `now`, is in the list that a request asks for: for what [`ListAsk`] can't say. What
+    /// is not is passed over, within bounds: then a page has fewer than were asked for, and may have none though there is
+    /// a next one. Default: all are.
+    fn lists(&self, record: &Record, now: Timestamp, head: Head<'_>) -> bool {
+        let _ = (record, now, head);
+        true
     }
 
     /// A failure, in this protocol's form: of a poll, of a refused request, or of an operation that ended without a
@@ -264,6 +275,8 @@ pub enum Ask {
     Forget,
     /// To end it, if it has not ended, and to let go of it.
     CancelAndForget,
+    /// To end it if it has not ended, and to let go of it if it has: asked twice of what is pending, it is gone.
+    Dismiss,
     /// To let go of it, be it pending. Work under way goes on in this process; what comes of it is dropped.
     Abandon,
 }

@@ -161,7 +161,7 @@ impl Dialect for Rfc {
                 }
                 response
             }
-            (Ask::Cancel, _) => document(view),
+            (Ask::Cancel | Ask::Dismiss, _) => document(view),
             (Ask::CancelAndForget | Ask::Abandon, _) | (Ask::Forget, Phase::Ended(_)) => {
                 let mut response = Response::new(Answer::Bytes(Bytes::new()));
                 *response.status_mut() = StatusCode::NO_CONTENT;

@@ -184,6 +184,7 @@ impl Builder {
             places: Places::default(),
             polls: Polls::default(),
             draining: AtomicBool::new(false),
+            drain: Mutex::new(None),
             interrupted: AtomicU64::new(0),
             handed_back: AtomicU64::new(0),
             idle: Notify::new(),

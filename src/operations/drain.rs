@@ -1,6 +1,10 @@
-use super::{Operations, Signal};
+use super::{Engine, Operations, Signal};
 use crate::record::Stop;
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{PoisonError, atomic::Ordering},
+    time::Duration,
+};
+use tokio::time::Instant;
 
 /// What came of a [drain](Operations::drain).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,7 +15,7 @@ pub struct Drained {
     /// Operations that did not, and were given back, to be run by another process: those that had not begun, or have
     /// [attempts](crate::DeferLayer::attempts) left. There are none where the store keeps no requests.
     pub handed_back: u64,
-    /// Operations that did not, and were ended as interrupted, or whose store could not be told so.
+    /// Operations that did not, and were ended as interrupted, or whose store could not be told what is to become of them.
     pub interrupted: u64,
     /// Ended operations in the store whose result nobody has read: lost with the process if the store is in memory.
     pub unread: u64,
@@ -36,6 +40,7 @@ impl Operations {
     /// Dropping the future leaves new work refused, and what runs running.
     pub async fn drain(&self, deadline: Duration) -> Drained {
         let engine = &self.engine;
+        engine.drain_for(deadline.saturating_add(WIND_UP));
         engine.draining.store(true, Ordering::SeqCst);
         engine.hub.all();
         let (before, interrupted) = (engine.places.pending(), engine.interruptions());
@@ -86,5 +91,23 @@ impl Operations {
             }
             idle.await;
         }
+    }
+}
+
+impl Engine {
+    /// Of several drains, the one that ends last counts.
+    fn drain_for(&self, time: Duration) {
+        if self.drain_left() < time {
+            let mut drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner);
+            *drain = Some((Instant::now(), time));
+        }
+    }
+
+    /// Time until a drain is over, that to wind up included.
+    pub(crate) fn drain_left(&self) -> Duration {
+        let drain = *self.drain.lock().unwrap_or_else(PoisonError::into_inner);
+        drain.map_or(Duration::ZERO, |(began, time)| {
+            time.saturating_sub(began.elapsed())
+        })
     }
 }

@@ -53,8 +53,8 @@ impl Heartbeat {
         self.lease
     }
 
-    /// Whether the claims should have been renewed a good while ago.
-    fn is_late(&self) -> bool {
+    /// Whether the claims of this process should have been renewed a good while ago.
+    pub(super) fn is_late(&self) -> bool {
         let claims = self.claims();
         let late = |renewed: Instant| renewed.elapsed() > self.lease / 2;
         !claims.by_operation.is_empty() && claims.renewed.is_some_and(late)
@@ -76,7 +76,13 @@ impl Heartbeat {
             live: live.clone(),
         };
         let mut claims = heartbeat.claims();
-        claims.by_operation.insert(claim.id(), beat);
+        let known = claims.by_operation.get(&claim.id());
+        // Two claims of one operation: the earlier has lapsed, and nobody need ask the store to know.
+        let void = if known.is_some_and(|known| known.live.attempt() > live.attempt()) {
+            Some(beat)
+        } else {
+            claims.by_operation.insert(claim.id(), beat)
+        };
         if !claims.beating
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -87,6 +93,10 @@ impl Heartbeat {
                 over: false,
             };
             runtime.spawn(renew(beating, heartbeat.lease / 3));
+        }
+        drop(claims);
+        if let Some(void) = void {
+            void.live.raise(Signal::Ended);
         }
     }
 
@@ -213,12 +223,5 @@ async fn renew(mut beating: Beating, interval: Duration) {
             }
             Err(_) => {}
         }
-    }
-}
-
-impl Engine {
-    /// Whether this process is behind with showing that it lives: not the one to judge who is dead.
-    pub(crate) fn is_late(&self) -> bool {
-        self.heartbeat.as_ref().is_some_and(Heartbeat::is_late)
     }
 }

@@ -55,8 +55,12 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 
 /// One engine (store, runner, limits) seen through one face (dialect, mount, owner rule).
 ///
@@ -97,6 +101,8 @@ pub(crate) struct Engine {
     pub(crate) polls: Polls,
     pub(crate) turns: Semaphore,
     draining: AtomicBool,
+    /// When the last drain began, and how long it takes at most.
+    drain: Mutex<Option<(Instant, Duration)>>,
     /// Operations that were ended as interrupted.
     interrupted: AtomicU64,
     /// Operations that were given back for others to run.
@@ -228,9 +234,7 @@ impl Engine {
 
     /// An operation was ended by another than the task that runs it: whatever goes on of it here is told.
     pub(crate) fn ended_from_outside(self: &Arc<Self>, record: &Record) {
-        if let Some(live) = self.live.remove(record.id) {
-            live.raise(Signal::Ended);
-        }
+        self.live.end(record.id);
         self.ended(record);
     }
 
@@ -244,7 +248,7 @@ impl Engine {
         if record.phase().is_ended() {
             return None;
         }
-        let live = self.live.get(record.id);
+        let live = self.live.get(record.id, record.attempt);
         if live.is_none() && self.heartbeat.is_some() {
             // Whoever runs it may be gone, and nobody else here may have had a reason to look.
             Sweeper::wake(self);
@@ -311,7 +315,7 @@ impl Engine {
 
     fn complete(&self, id: OperationId, ending: &Ending) -> StoreFuture<'_, Settled> {
         // What the handler has said must not be lost with its end.
-        let last_words = self.live.get(id).map(|live| live.sighting());
+        let last_words = self.live.last(id).map(|live| live.sighting());
         self.store.complete(id, ending.clone(), last_words)
     }
 
@@ -320,9 +324,7 @@ impl Engine {
         match settled {
             Settled::Done(record) => self.ended_from_outside(record),
             Settled::Stands(record) if record.phase().is_ended() => {
-                if let Some(live) = self.live.get(record.id) {
-                    live.raise(Signal::Ended);
-                }
+                self.live.end(record.id);
                 self.hub.ended(record.id);
             }
             Settled::Stands(_) | Settled::Unknown => {}
@@ -335,7 +337,7 @@ pub(crate) fn is_uncertain<T>(answer: &Result<T, StoreError>) -> bool {
     matches!(answer, Err(error) if error.kind() == StoreErrorKind::Uncertain)
 }
 
-pub(crate) fn seconds(time: std::time::Duration) -> u32 {
+pub(crate) fn seconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis().div_ceil(1000))
         .unwrap_or(u32::MAX)
         .max(1)
@@ -584,9 +586,7 @@ impl Operations {
     pub async fn remove(&self, id: OperationId) -> Result<Settled, StoreError> {
         let settled = self.engine.store.forget(id, Forget::Any).await?;
         if let Settled::Done(_) = settled {
-            if let Some(live) = self.engine.live.remove(id) {
-                live.raise(Signal::Ended);
-            }
+            self.engine.live.end(id);
             self.engine.hub.ended(id);
         }
         Ok(settled)
@@ -616,6 +616,15 @@ impl Operations {
     ///
     /// When the store can't answer.
     pub async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        self.list_those(query, |_| true).await
+    }
+
+    /// Those that are wanted beyond the query.
+    pub(crate) async fn list_those(
+        &self,
+        query: &ListQuery,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Result<Page, StoreError> {
         // A start is stored with the next write only: what the store takes for accepted may be running. So it is asked
         // for both, and what it gives is looked through again.
         const LOOKS: usize = 1_000;
@@ -630,12 +639,13 @@ impl Operations {
                     true => record,
                     false => Arc::new(self.current(&record)),
                 };
-                records.extend(query.wants(&record).then_some(record));
+                let is_listed = query.wants(&record) && wanted(&record);
+                records.extend(is_listed.then_some(record));
             }
             let left = usize::from(query.limit.get()).saturating_sub(records.len());
             let left = u16::try_from(left).ok().and_then(NonZeroU16::new);
             match (left, page.next) {
-                (Some(left), Some(next)) if asked.states != query.states && looks < LOOKS => {
+                (Some(left), Some(next)) if looks < LOOKS => {
                     (asked.after, asked.limit) = (Some(next), left);
                 }
                 (_, next) => return Ok(Page { records, next }),

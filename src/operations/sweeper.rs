@@ -1,4 +1,5 @@
 use super::{Engine, Heartbeat};
+use crate::trace;
 use std::{
     num::NonZeroU32,
     sync::{
@@ -106,30 +107,67 @@ impl Drop for Sweeper {
     }
 }
 
-/// What another process no longer renews is to be noticed within a lease of its lapse.
-fn longest(engine: &Engine) -> Duration {
-    let lease = engine.heartbeat.as_ref().map(Heartbeat::lease);
-    lease.map_or(LONGEST, |lease| (lease / 2).clamp(GAP, LONGEST))
+/// How often a process looks that may have to judge who is dead. What another no longer renews is noticed within half a
+/// lease of its lapse.
+fn look_every(lease: Duration) -> Duration {
+    (lease / 4).clamp(GAP, LONGEST)
+}
+
+/// Notices that this process stood still.
+///
+/// Perhaps the whole machine did, and nobody renewed anything: who is first to wake up must not take the others for dead.
+/// They are given a lease to show that they live.
+struct Watch {
+    looked: Duration,
+    /// Nobody is judged before.
+    from: Duration,
+}
+
+impl Watch {
+    fn begin(engine: &Engine) -> Self {
+        Self {
+            looked: engine.clock.elapsed(),
+            from: Duration::ZERO,
+        }
+    }
+
+    /// Whether the claims that the store takes for lapsed may be seen to.
+    fn may_judge(&mut self, engine: &Engine) -> bool {
+        let Some(heartbeat) = &engine.heartbeat else {
+            return true;
+        };
+        let (now, lease) = (engine.clock.elapsed(), heartbeat.lease());
+        if now.saturating_sub(self.looked) > 2 * look_every(lease) {
+            self.from = now.saturating_add(lease);
+        }
+        self.looked = now;
+        // Its own claims have lapsed, perhaps, because the store could not be reached.
+        now >= self.from && !heartbeat.is_late()
+    }
 }
 
 async fn sweep(awake: Awake, sooner: Arc<Notify>) {
+    let Some(mut watch) = awake.0.upgrade().map(|engine| Watch::begin(&engine)) else {
+        return;
+    };
     loop {
         let rest = match awake.0.upgrade() {
-            Some(engine) => engine
-                .sweeper
-                .rest(engine.clock.elapsed())
-                .min(longest(&engine)),
+            Some(engine) => {
+                let rest = engine.sweeper.rest(engine.clock.elapsed());
+                let lease = engine.heartbeat.as_ref().map(Heartbeat::lease);
+                rest.min(lease.map_or(LONGEST, look_every))
+            }
             None => return,
         };
-        if tokio::time::timeout(rest, sooner.notified()).await.is_ok() {
-            continue;
-        }
+        let is_told = tokio::time::timeout(rest, sooner.notified()).await.is_ok();
         let Some(engine) = awake.0.upgrade() else {
             return;
         };
-        if engine.is_late() {
-            // The claims of this process have lapsed, perhaps, because the store could not be reached, or since the process
-            // stood still: it is not to be the one who takes them for those of the dead.
+        let may_judge = watch.may_judge(&engine);
+        if is_told {
+            continue;
+        }
+        if !may_judge {
             let now = millis(engine.clock.elapsed());
             engine.sweeper.planned.fetch_min(now, Ordering::SeqCst);
             continue;
@@ -137,8 +175,13 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>) {
         engine.sweeper.planned.store(NEVER, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let next = loop {
-            // An error is a store that can't be reached: it is tried again a little later.
-            let swept = engine.store.sweep(BATCH).await.unwrap_or_default();
+            let swept = match engine.store.sweep(BATCH).await {
+                Ok(swept) => swept,
+                Err(error) => {
+                    trace::store_failed("sweep", &error);
+                    break LONGEST;
+                }
+            };
             for record in &swept.ended {
                 engine.ended_from_outside(record);
             }
@@ -146,6 +189,9 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>) {
                 break swept.next.map_or(LONGEST, |next| next.min(LONGEST));
             }
             tokio::task::yield_now().await;
+            if !watch.may_judge(&engine) {
+                break Duration::ZERO;
+            }
         };
         let at = millis(engine.clock.elapsed().saturating_add(next));
         engine.sweeper.planned.fetch_min(at, Ordering::SeqCst);

@@ -3,6 +3,10 @@
 //! Everything begins with the version of the format. Reading is strict: what is not to the letter what was written is
 //! [`Malformed`]. Whoever changes what is written raises [`VERSION`], goes on to read what stands in `tests/formats/`, and
 //! adds a file there.
+//!
+//! A process of an earlier version that shares a store must not meet what it can't read: where files have a version of their
+//! own (`user_version`, in that of SQLite), it rises with this one, by a migration that need change nothing else. So the
+//! earlier process is told when it opens the file, instead of record by record.
 
 use super::{
     BlobId, Content, Ending, Fingerprint, KeyUse, Outcome, Owner, Queue, Reason, Report, Rerun,
@@ -16,7 +20,7 @@ use std::{fmt, num::NonZeroU16, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// The version that is written.
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 /// What was read back is not what any version of this crate up to this one has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,8 @@ mod response;
 mod state;
 mod time;
 
+#[cfg(feature = "sqlite")]
+pub(crate) use self::format::VERSION;
 pub use self::{
     content::{BlobId, Content},
     format::Malformed,

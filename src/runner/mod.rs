@@ -1,5 +1,6 @@
 //! One operation's task: runs the inner service, captures what it answers, and ends the operation.
 
+mod backoff;
 mod blob;
 mod capture;
 mod guarded;
@@ -16,14 +17,17 @@ pub use self::{
     worker::{SeenUri, Worker},
 };
 
-use self::guarded::{Guarded, Step};
+use self::{
+    backoff::Backoff,
+    guarded::{Guarded, Step},
+};
 use crate::{
     defer::rebuild::Driver,
     operations::{
         CompleteError, Detach, Engine, Heartbeat, Live, Place, Signal, Sweeper, is_uncertain,
     },
     record::{Capture, Ending, Record, Stop, StoredRequest, StoredResponse, TooLarge},
-    store::{Claim, Created, Intent, Settled, StoreError, StoreErrorKind},
+    store::{Claim, Created, Intent, Settled, StoreError, StoreErrorKind, StoreFuture},
     trace,
 };
 use bytes::Bytes;
@@ -329,7 +333,6 @@ async fn create(
     request: &mut Option<Box<StoredRequest>>,
     for_queue: bool,
 ) -> Result<Created, StoreError> {
-    const TRIES: u32 = 3;
     if let Some(long) = request.take_if(|request| is_long(engine, Some(request))) {
         *request = Some(blob::stow_request(&*engine.store, long).await?);
     }
@@ -337,13 +340,7 @@ async fn create(
         Some(request) if for_queue => Intent::Queue(request),
         request => Intent::Run(request),
     };
-    let mut created = engine.store.create(record, intent).await;
-    for _ in 1..TRIES {
-        if !is_uncertain(&created) {
-            break;
-        }
-        created = engine.store.create(record, intent).await;
-    }
+    let created = certain(|| engine.store.create(record, intent)).await;
     let blob = request.as_ref().and_then(|request| request.body().blob());
     if blob.is_none() {
         *request = None;
@@ -354,6 +351,19 @@ async fn create(
         blob::discard(&*engine.store, id).await;
     }
     created
+}
+
+/// Takes a step that may be repeated, a few times while nobody knows whether it was taken.
+async fn certain<'a, T>(step: impl Fn() -> StoreFuture<'a, T>) -> Result<T, StoreError> {
+    const TRIES: u32 = 3;
+    let mut answer = step().await;
+    for _ in 1..TRIES {
+        if !is_uncertain(&answer) {
+            break;
+        }
+        answer = step().await;
+    }
+    answer
 }
 
 /// Whether the body of the request is to be kept beside the record.
@@ -580,17 +590,15 @@ struct Unfinished<E> {
 impl<E> Unfinished<E> {
     /// Writes the end down; `failed` is what came of a first try.
     async fn finish(mut self, ending: Option<Ending>, failed: Option<StoreError>) {
-        if self.interrupted {
-            let (engine, sighting) = (self.task.engine(), self.task.live.sighting());
-            if let Ok(Settled::Done(record)) = engine.store.release(&self.claim, &sighting).await {
-                engine.handed_back(&record);
-                self.task.close(None, self.hold, Some(Reply::Accepted));
-                return;
-            }
-        }
         let blob = ending.as_ref().and_then(Ending::blob);
         let settled = {
-            let mut writing = pin!(write(&self.task, &self.claim, ending, failed));
+            let (task, claim, interrupted) = (&self.task, &self.claim, self.interrupted);
+            let mut writing = pin!(async move {
+                if interrupted && let Some(record) = hand_back(task, claim).await {
+                    return Settled::Stands(record);
+                }
+                write(task, claim, ending, failed).await
+            });
             let hold = &mut self.hold;
             // The client's patience does not grow with the store's troubles.
             poll_fn(|cx| {
@@ -604,8 +612,41 @@ impl<E> Unfinished<E> {
             })
             .await
         };
-        self.task.engine().discard_unless_named(blob, &settled);
-        self.task.close(Some(settled), self.hold, self.reply);
+        match settled {
+            // Given back, now or by a step of which nobody knew whether it was taken.
+            Settled::Stands(record) if self.interrupted && !record.phase().is_ended() => {
+                self.task.engine().handed_back(&record);
+                self.task.close(None, self.hold, Some(Reply::Accepted));
+            }
+            settled => {
+                self.task.engine().discard_unless_named(blob, &settled);
+                self.task.close(Some(settled), self.hold, self.reply);
+            }
+        }
+    }
+}
+
+/// Gives the claim back for others to run the operation, again and again while the store can't answer and the drain lasts.
+/// `None` if it is to be ended here.
+async fn hand_back(task: &Task, claim: &Claim) -> Option<Arc<Record>> {
+    let (engine, sighting) = (task.engine(), task.live.sighting());
+    let mut backoff = Backoff::new();
+    loop {
+        match engine.store.release(claim, &sighting).await {
+            Ok(Settled::Done(record)) => return Some(record),
+            Ok(Settled::Stands(_) | Settled::Unknown) => return None,
+            Err(error) => {
+                trace::store_failed("release", &error);
+                if error.kind() == StoreErrorKind::Corrupt {
+                    return None;
+                }
+            }
+        }
+        let left = engine.drain_left();
+        if left.is_zero() {
+            return None;
+        }
+        backoff.pause(left).await;
     }
 }
 
@@ -618,7 +659,7 @@ async fn write(
 ) -> Settled {
     let (store, sighting) = (&task.engine().store, task.live.sighting());
     let deadline = Instant::now().checked_add(task.engine().limits.keep_for);
-    let mut pause = Duration::from_millis(50);
+    let mut backoff = Backoff::new();
     let mut uncertain = false;
     while let Some(ours) = ending.as_ref().map(|ending| (ending.outcome, ending.at)) {
         let answer = match failed.take() {
@@ -652,8 +693,7 @@ async fn write(
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             break;
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(5));
+        backoff.pause(Duration::MAX).await;
     }
     Settled::Unknown
 }
@@ -666,10 +706,8 @@ async fn give_up(
     terms: &Terms,
 ) -> bool {
     let Some(held) = &*claim else { return false };
-    let given_up = engine
-        .store
-        .detach(held, &live.sighting(), terms.run_time)
-        .await;
+    let sighting = live.sighting();
+    let given_up = certain(|| engine.store.detach(held, &sighting, terms.run_time)).await;
     let done = matches!(given_up, Ok(Settled::Done(_)));
     if done {
         Heartbeat::let_go(engine, live);

@@ -1,4 +1,4 @@
-use super::{End, Task, Terms, Work, blob, close, run};
+use super::{End, Task, Terms, Work, backoff::Backoff, blob, close, run};
 use crate::{
     defer::rebuild::{Buffered, Rebuild},
     operations::{Claiming, Engine, Heartbeat, Live, Operations, Place, Signal, Sweeper},
@@ -132,19 +132,11 @@ where
             turns.extend(std::iter::from_fn(|| engine.turns.try_acquire().ok()).take(BATCH - 1));
             let at_most = u16::try_from(turns.len()).ok().and_then(NonZeroU16::new);
             let at_most = at_most.unwrap_or(NonZeroU16::MIN);
-            // Who stood still may take its own claims for those of the dead.
-            let claimed = if engine.is_late() {
+            let claimed = engine.store.claim(&self.queue, at_most).await;
+            let claimed = claimed.unwrap_or_else(|error| {
+                trace::store_failed("claim", &error);
                 Vec::new()
-            } else {
-                engine
-                    .store
-                    .claim(&self.queue, at_most)
-                    .await
-                    .unwrap_or_else(|error| {
-                        trace::store_failed("claim", &error);
-                        Vec::new()
-                    })
-            };
+            });
             let is_idle = claimed.is_empty();
             for (claimed, turn) in claimed.into_iter().zip(turns.drain(..)) {
                 let place = Place::with_turn(&engine, turn);
@@ -257,7 +249,7 @@ async fn read(
 ) -> Result<Bytes, (Stop, Option<StoreError>)> {
     let mut last = None;
     let reading = async {
-        let mut pause = Duration::from_millis(50);
+        let mut backoff = Backoff::new();
         loop {
             let error = match blob::read_whole(&*engine.store, body).await {
                 Ok(body) => return Ok(body),
@@ -268,8 +260,7 @@ async fn read(
                 return Err((Stop::Lost, Some(error)));
             }
             last = Some(error);
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+            backoff.pause(Duration::MAX).await;
         }
     };
     let read = tokio::time::timeout(terms.start_within, reading).await;

@@ -71,7 +71,9 @@ impl<'a> Monitor<'a> {
             Ask::Monitor | Ask::Status | Ask::Result | Ask::Take => {
                 self.face().dialect.opt_in(head).wait?
             }
-            Ask::Cancel | Ask::Forget | Ask::CancelAndForget | Ask::Abandon => return None,
+            Ask::Cancel | Ask::Forget | Ask::CancelAndForget | Ask::Dismiss | Ask::Abandon => {
+                return None;
+            }
         };
         let wait = wait.min(self.engine().limits.wait);
         (!wait.is_zero()).then_some(wait)
@@ -249,6 +251,10 @@ impl<'a> Monitor<'a> {
                 Ok(Settled::Done(_) | Settled::Stands(_)) => self.operations.forget(id).await,
                 other => other,
             },
+            Ask::Dismiss => match self.operations.cancel(id).await {
+                Ok(Settled::Stands(_)) => self.operations.forget(id).await,
+                other => other,
+            },
             Ask::Abandon => self.operations.abandon(id).await,
             _ => self.operations.cancel(id).await,
         };
@@ -274,7 +280,9 @@ impl<'a> Monitor<'a> {
         query.face = list.here.then(|| face.name.clone());
         query.after = list.after;
         query.limit = list.limit;
-        let page = match self.operations.list(&query).await {
+        let now = engine.clock.wall();
+        let listed = |record: &Record| face.dialect.lists(record, now, head);
+        let page = match self.operations.list_those(&query, listed).await {
             Ok(page) => page,
             Err(error) => return self.problem(&self.unavailable(&error), head),
         };

@@ -50,6 +50,10 @@ use std::{
 /// taken or not: it may be repeated with the same id or claim, and repeating a step that was taken is harmless. With
 /// every other kind nothing was written.
 ///
+/// An operation that is kept but can't be understood, damaged or written by a later version, is no other's affair: verbs
+/// that name it answer [`StoreErrorKind::Corrupt`]; [`claim`](Self::claim), [`renew`](Self::renew), [`list`](Self::list) and
+/// [`sweep`](Self::sweep) pass it over.
+///
 /// **Cancellation.** A future that is dropped before its end may have taken its step or not, but never half of it.
 /// None has an effect before it is first polled, except those that are [ready](StoreFuture::ready) from the start.
 ///
@@ -57,9 +61,13 @@ use std::{
 /// are for showing.
 ///
 /// **Claims.** Whoever runs an operation holds its [`Claim`], one at a time. It is void, and every write that names it is
-/// refused, once the operation has ended, was detached, released, or forgotten, or once the claim has lapsed and the
-/// operation was swept or claimed anew. Claims lapse where the store has a [lease](Self::lease), which is renewed by
+/// refused (but for a [`detach`](Self::detach) that is repeated), once the operation has ended, was detached, released, or
+/// forgotten, or once a [sweep](Self::sweep) has found that it has lapsed. Claims lapse where the store has a
+/// [lease](Self::lease), which is renewed by
 /// [`renew`](Self::renew) alone. What becomes of an operation whose claim lapses is for [`Record::lapse`] to say.
+///
+/// **Ends.** Of its own accord a store ends operations in [`sweep`](Self::sweep) alone, which tells of each once, to
+/// whoever swept.
 ///
 /// **Requests.** What [`create`](Self::create) is given with the request can be [released](Self::release), and be
 /// [claimed](Self::claim) by others. It is kept until the operation has ended.
@@ -76,8 +84,9 @@ use std::{
 /// record's id, revision, phase, attempt and times, the owner, key, face and queue of its submission, and how long it is
 /// kept; the rest they take and give back [encoded](crate::record::Submission::encode).
 ///
-/// The suite asks one process that lives. What holds when it dies, when the disk is full and when several share the store,
-/// and which failures leave a step [uncertain](StoreErrorKind::Uncertain), is for the author to test. [`mark_read`](Self::mark_read),
+/// The suite asks one process that lives. What holds when it dies, when the disk is full, when something stored is damaged
+/// and when several share the store, and which failures leave a step [uncertain](StoreErrorKind::Uncertain), is for the
+/// author to test. [`mark_read`](Self::mark_read),
 /// [`set_aside`](Self::set_aside) and [`usage`](Self::usage) are called where nothing can be waited for: a store elsewhere
 /// answers them from memory, and passes on what it was told with a later verb.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -100,7 +109,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ) -> StoreFuture<'a, Created>;
 
     /// Takes operations of a queue that nobody has the right to run: those that were created for the queue, released,
-    /// or whose claims have lapsed with attempts left; oldest first.
+    /// or found lapsed by a [`sweep`](Self::sweep) with attempts left; oldest first.
+    ///
+    /// It sees to nothing else that is due: claims that have lapsed, and what comes too late to be claimed, are for the
+    /// sweep.
     fn claim<'a>(&'a self, queue: &'a Queue, at_most: NonZeroU16) -> StoreFuture<'a, Vec<Claimed>>;
 
     /// Renews the leases of all claims that this process holds, and takes in what it has seen of their operations, in
@@ -159,7 +171,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Gives up the claim of an operation that runs, without an end: from then on only [`complete`](Self::complete) ends
     /// it, or [`sweep`](Self::sweep), as timed out, when `within` has passed.
     ///
-    /// One that has not started [stands](Settled::Stands).
+    /// One that has not started [stands](Settled::Stands). By the claim that was given up so already, it is
+    /// [done](Settled::Done) and changes nothing, while the operation has not ended: who is uncertain whether it was done
+    /// learns so by doing it again.
     fn detach<'a>(
         &'a self,
         claim: &'a Claim,
@@ -196,6 +210,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Does what is due, at most `at_most` things of it: lets go of what has expired, ends detached operations whose
     /// time is up and those that nobody has claimed in time, sees to lapsed claims, drops old tombstones and blobs that no
     /// operation names. Costs what is due, never what is stored.
+    ///
+    /// A process that has stood still asks for none until a lease has passed, since all others may have stood still with
+    /// it. What passes between the call and the step is not to count as their silence either.
     fn sweep(&self, at_most: NonZeroU32) -> StoreFuture<'_, Swept>;
 
     /// What it holds now. Never waits; a store elsewhere answers from what it counts.

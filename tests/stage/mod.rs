@@ -571,6 +571,13 @@ struct Names {
     cursor: Option<String>,
 }
 
+/// What stands before a cursor, in one dialect or another.
+const CURSORS: [&str; 3] = [
+    "?after=",
+    "\"nextPageToken\":\"",
+    "x-ms-continuation-token: ",
+];
+
 fn numbered(name: &str, index: usize) -> String {
     match index {
         0 => format!("{{{name}}}"),
@@ -664,10 +671,13 @@ impl Names {
         for (index, id) in self.ids.iter().enumerate() {
             text = text.replace(id, &numbered("id", index));
         }
-        if let Some((_, rest)) = text.split_once("?after=") {
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap();
-            let cursor = rest[..digits].to_owned();
-            text = text.replace(&format!("?after={cursor}"), "?after={cursor}");
+        for before in CURSORS {
+            let Some((_, rest)) = text.split_once(before) else {
+                continue;
+            };
+            let digits = rest.find(|c: char| !c.is_ascii_digit());
+            let cursor = rest[..digits.unwrap_or(rest.len())].to_owned();
+            text = text.replace(&format!("{before}{cursor}"), &format!("{before}{{cursor}}"));
             self.cursor = Some(cursor);
         }
         text

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod counting;
+mod damage;
 mod durability;
 mod opening;
 mod sharing;

@@ -13,7 +13,7 @@ use std::{
 };
 use tower_lro::{
     Store,
-    record::{Ending, Fingerprint, KeyUse, Outcome, Phase, Reason, Record, Stop, UniqueKey},
+    record::{Fingerprint, KeyUse, Outcome, Phase, Reason, Record, UniqueKey},
     store::{
         Change, Clock, Created, Forget, Intent, Settled, SqliteOptions, SqliteStore, StoreErrorKind,
     },
@@ -122,8 +122,12 @@ async fn what_a_dead_process_ran_is_taken_over() {
     let ((one, _), (two, clock)) = (process(&place), process(&place));
     let again = accept(&one, 2).await;
     let once = accept(&one, 1).await;
-    assert!(claim(&two).await.is_empty());
+    two.sweep(ALL).await.unwrap();
     clock.advance(LEASE + MOMENT);
+    // Whoever looks for work judges nobody.
+    assert!(claim(&two).await.is_empty());
+    let swept = two.sweep(ALL).await.unwrap();
+    assert_eq!(swept.ended.len(), 1, "{swept:?}");
     let [taken] = &claim(&two).await[..] else {
         panic!("expected one")
     };
@@ -153,6 +157,7 @@ async fn what_a_process_renews_is_its_own() {
     let ((one, _), (two, clock)) = (process(&place), process(&place));
     let mine = accept(&one, 2).await;
     for _ in 0..6 {
+        two.sweep(ALL).await.unwrap();
         assert!(claim(&two).await.is_empty());
         clock.advance(LEASE / 2);
         assert!(renew(&one, &[&mine]).await.is_empty());
@@ -180,6 +185,28 @@ async fn what_an_idle_process_accepts_does_not_lapse_at_once() {
     let third = accept(&one, 1).await;
     two.sweep(ALL).await.unwrap();
     assert!(renew(&one, &[&third]).await.is_empty());
+}
+
+/// All processes may have stood still together.
+#[tokio::test]
+async fn while_a_sweep_is_on_its_way_nobody_is_silent() {
+    let place = Place::new();
+    let ((one, _), (two, clock)) = (process(&place), process(&place));
+    let (mine, own) = (accept(&one, 1).await, accept(&two, 1).await);
+    two.sweep(ALL).await.unwrap();
+    for renewed in [false, true] {
+        if renewed {
+            assert!(renew(&one, &[&mine]).await.is_empty());
+            assert!(renew(&two, &[&own]).await.is_empty());
+        }
+        let sweep = two.sweep(ALL);
+        clock.advance(LEASE * 2);
+        let ended = sweep.await.unwrap().ended;
+        assert!(ended.is_empty(), "{ended:?}");
+    }
+    assert!(two.sweep(ALL).await.unwrap().ended.is_empty());
+    clock.advance(LEASE + MOMENT);
+    assert_eq!(two.sweep(ALL).await.unwrap().ended.len(), 2);
 }
 
 #[tokio::test]
@@ -255,12 +282,14 @@ async fn a_process_that_was_stopped_undoes_nothing() {
     // It lives, and its claim holds for longer than the lease.
     let began = Instant::now();
     while began.elapsed() < SHORT * 3 {
+        store.sweep(ALL).await.unwrap();
         assert!(claim(&store).await.is_empty());
         tokio::time::sleep(SHORT / 10).await;
     }
     other.signal("-STOP");
     let taken = tokio::time::timeout(PATIENCE, async {
         loop {
+            store.sweep(ALL).await.unwrap();
             if let Some(taken) = claim(&store).await.pop() {
                 return taken;
             }
@@ -370,53 +399,4 @@ async fn a_finish_that_was_refused_by_a_lock_keeps_its_ending() {
     lock.rollback().unwrap();
     let done = store.finish(&claim, &seen, &mut ending).await;
     assert!(matches!(done, Ok(Settled::Done(_))) && ending.is_none());
-}
-
-#[tokio::test]
-async fn a_request_that_can_not_be_read_is_lost_and_blocks_nobody() {
-    let place = Place::new();
-    let store = place.open();
-    let broken = enqueue(&store, 3).await;
-    place
-        .sql()
-        .execute("UPDATE requests SET request = x'00'", [])
-        .unwrap();
-    let whole = enqueue(&store, 3).await;
-    let claimed: Vec<_> = claim(&store)
-        .await
-        .iter()
-        .map(|claimed| claimed.record.id)
-        .collect();
-    assert_eq!(claimed, [whole]);
-    assert_eq!(
-        phase(&store, broken).await,
-        Some(Phase::Ended(Outcome::Failed(Reason::Lost)))
-    );
-    let cancelled = Ending::without_response(Stop::Cancelled, super::support::now());
-    assert!(matches!(
-        store.complete(whole, cancelled, None).await,
-        Ok(Settled::Done(_))
-    ));
-}
-
-#[tokio::test]
-async fn what_was_rolled_back_is_no_claim_on_what_another_process_takes_after_it() {
-    let place = Place::new();
-    let ((one, its_clock), (other, _)) = (process(&place), process(&place));
-    let (held, kept) = (accept(&one, 1).await, accept(&other, 1).await);
-    let sql = place.sql();
-    sql.execute_batch(
-        "CREATE TRIGGER broken BEFORE UPDATE ON meta BEGIN SELECT RAISE(ABORT, 'broken'); END",
-    )
-    .unwrap();
-    assert!(super::support::try_accept(&one, 1).await.is_err());
-    sql.execute_batch("DROP TRIGGER broken").unwrap();
-    let claim = accept(&other, 1).await;
-    for _ in 0..8 {
-        assert!(renew(&other, &[&claim, &kept]).await.is_empty());
-        assert!(renew(&one, &[&held]).await.is_empty());
-        assert!(one.sweep(ALL).await.unwrap().ended.is_empty());
-        its_clock.advance(LEASE / 3);
-    }
-    assert_eq!(phase(&other, claim.id()).await, Some(Phase::Accepted));
 }

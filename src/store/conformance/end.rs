@@ -220,15 +220,42 @@ pub async fn detach_voids_the_claim(make: Make) {
     assert_eq!(record.phase(), Phase::Running);
     assert_eq!(subject.phase(claim.id()).await, Some(Phase::Running));
     stands(subject.finish(&claim, subject.success(1)).await);
-    stands(
-        subject
-            .store
-            .detach(&claim, &subject.seen(3), KEEP_FOR)
-            .await,
-    );
+    stands(subject.store.release(&claim, &subject.seen(3)).await);
     stands(subject.store.forget(claim.id(), Forget::Ended).await);
     let record = done(subject.complete(claim.id(), subject.success(1)).await);
     assert_eq!(record.phase(), SUCCEEDED);
+}
+
+/// By the claim that was given up it is done again, and changes nothing; by another it is not.
+pub async fn detach_is_idempotent_on_the_claim(make: Make) {
+    let subject = make(Wanted::default());
+    let within = Duration::from_secs(5);
+    for queued in [false, true] {
+        let claim = if queued {
+            subject.enqueue(Draft::attempts(2)).await;
+            subject.claim_one().await.claim
+        } else {
+            subject.accept_whole(Draft::attempts(2)).await
+        };
+        let detach = async |claim: &Claim, seen: Sighting| {
+            let detached = subject.store.detach(claim, &seen, within);
+            detached.await
+        };
+        let first = done(detach(&claim, subject.started()).await);
+        subject.clock.advance(within - MOMENT);
+        let again = done(detach(&claim, subject.seen(9)).await);
+        assert_eq!(again.phase(), Phase::Running);
+        assert_eq!(again.revision, first.revision);
+        let other = Claim::new(claim.id(), claim.attempt(), claim.token() + 1_000);
+        stands(detach(&other, subject.seen(9)).await);
+        // Its time runs from the first.
+        subject.clock.advance(MOMENT);
+        subject.sweep().await;
+        let ended = stands(detach(&claim, subject.seen(9)).await);
+        let timed_out = Phase::Ended(Outcome::Failed(Reason::TimedOut));
+        assert_eq!(ended.phase(), timed_out);
+    }
+    assert_eq!(subject.store.usage().bytes, 0);
 }
 
 /// What has not started has nobody who could have handed its end over.

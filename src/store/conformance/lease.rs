@@ -64,6 +64,23 @@ pub async fn what_lapses_without_attempts_left_is_lost(make: Make) {
     assert!(subject.claim_all(&Queue::default()).await.is_empty());
 }
 
+/// Whoever looks for work takes from nobody that it is lost.
+pub async fn what_is_lost_is_told_once(make: Make) {
+    let subject = make(Wanted::default());
+    let claim = subject.accept_whole(Draft::attempts(1)).await;
+    let mut ended = subject.sweep().await.ended;
+    subject.clock.advance(subject.lease() + MOMENT);
+    for _ in 0..3 {
+        assert!(subject.claim_all(&Queue::default()).await.is_empty());
+        ended.extend(subject.sweep().await.ended);
+    }
+    let ended: Vec<_> = ended
+        .iter()
+        .map(|record| (record.id, record.phase()))
+        .collect();
+    assert_eq!(ended, [(claim.id(), LOST)]);
+}
+
 /// What nobody else can run is lost.
 pub async fn what_lapses_without_its_request_is_lost(make: Make) {
     let subject = make(Wanted::default());

@@ -418,6 +418,9 @@ impl Model {
         let (phase, revision) = self.seen(id, sighting);
         let now = self.now;
         let kept = self.kept.get_mut(&id).unwrap();
+        if kept.detached && kept.token == token && !kept.phase.is_ended() {
+            return Answer::Done(self.brief(id));
+        }
         if !kept.is_claimed() || kept.token != token || phase.after(Event::Report).is_none() {
             return Answer::Stands(self.brief(id));
         }

@@ -255,6 +255,20 @@ pub async fn what_nobody_claims_in_time_ends(make: Make) {
     assert!(subject.claim_all(&Queue::default()).await.is_empty());
 }
 
+/// Whoever claims comes too late, and takes from nobody that it has ended.
+pub async fn what_was_not_claimed_in_time_is_told_once(make: Make) {
+    let subject = make(Wanted::default());
+    let id = subject.enqueue(Draft::attempts(3)).await;
+    subject.clock.advance(START_WITHIN);
+    let mut ended = Vec::new();
+    for _ in 0..3 {
+        assert!(subject.claim_all(&Queue::default()).await.is_empty());
+        ended.extend(subject.sweep().await.ended);
+    }
+    let ended: Vec<_> = ended.iter().map(|record| record.id).collect();
+    assert_eq!(ended, [id]);
+}
+
 /// What was claimed is for its holder to start.
 pub async fn what_is_claimed_in_time_goes_on(make: Make) {
     let subject = make(Wanted::default());

@@ -46,13 +46,23 @@ pub(super) struct Kept {
     reruns: HashMap<u64, Rerun>,
 }
 
-/// An operation that has not ended and whose request is kept.
+/// An operation that has not ended and whose request is kept, until it is detached.
 pub(super) struct Rerun {
     pub(super) queue: Queue,
-    pub(super) request: StoredRequest,
+    request: Option<StoredRequest>,
     start_within: Duration,
-    /// Of the claim that holds; none while it waits in its queue.
-    token: Option<u64>,
+    right: Right,
+}
+
+/// Who has the right to run it.
+#[derive(Clone, Copy)]
+enum Right {
+    /// Whoever takes it from its queue.
+    Offered,
+    /// Who holds the claim with this token.
+    Held(u64),
+    /// Nobody: the claim with this token was given up.
+    GivenUp(u64),
 }
 
 impl Rerun {
@@ -60,14 +70,15 @@ impl Rerun {
         let rerun = record.submission.rerun.as_deref();
         Self {
             queue: rerun.map(|rerun| rerun.queue.clone()).unwrap_or_default(),
-            request: request.clone(),
+            request: Some(request.clone()),
             start_within: rerun.map_or(Duration::MAX, |rerun| rerun.start_within),
-            token,
+            right: token.map_or(Right::Offered, Right::Held),
         }
     }
 
     pub(super) fn size(&self) -> u64 {
-        self.request.size() as u64
+        let request = self.request.as_ref();
+        request.map_or(0, |request| request.size() as u64)
     }
 }
 
@@ -115,17 +126,30 @@ impl Entry {
         !self.is_read() && self.record.phase().is_ended()
     }
 
+    /// Who has the right to run it, until it has ended.
+    fn right(&self, reruns: &HashMap<u64, Rerun>) -> Option<Right> {
+        let sequence = self.sequence();
+        if self.is_rerun() {
+            return Some(reruns.get(&sequence)?.right);
+        }
+        match self.due {
+            None => Some(Right::Held(sequence)),
+            Some(_) if self.record.phase().is_ended() => None,
+            Some(_) => Some(Right::GivenUp(sequence)),
+        }
+    }
+
     /// The claim, while it holds.
     fn claim(&self, reruns: &HashMap<u64, Rerun>) -> Option<Claim> {
-        let (record, sequence) = (&self.record, self.sequence());
-        if self.due.is_some() {
-            return None;
+        match self.right(reruns)? {
+            Right::Held(token) => Some(Claim::new(self.record.id, self.record.attempt, token)),
+            Right::Offered | Right::GivenUp(_) => None,
         }
-        let token = match self.is_rerun() {
-            true => reruns.get(&sequence)?.token?,
-            false => sequence,
-        };
-        Some(Claim::new(record.id, record.attempt, token))
+    }
+
+    /// Whether this claim was given up, for another to end the operation.
+    fn was_given_up(&self, claim: &Claim, reruns: &HashMap<u64, Rerun>) -> bool {
+        matches!(self.right(reruns), Some(Right::GivenUp(token)) if token == claim.token())
     }
 
     pub(super) fn has_expired(&self, now: Tick) -> bool {
@@ -243,7 +267,7 @@ impl Kept {
     /// Keeps a new entry that others can run, as [`insert`](Self::insert) does; without a claim it is due to be claimed.
     pub(super) fn insert_rerun(&mut self, mut entry: Entry, rerun: Rerun, now: Tick) {
         entry.place |= RERUN;
-        if rerun.token.is_none() {
+        if let Right::Offered = rerun.right {
             let due = now.after(rerun.start_within);
             entry.due = Some(due);
             self.dated += 1;
@@ -266,13 +290,13 @@ impl Kept {
             .find_mut(hash, |entry| entry.sequence() == sequence)
             .filter(|entry| entry.is_rerun() && entry.due.is_some_and(|due| due > now))?;
         let rerun = self.reruns.get_mut(&sequence)?;
-        rerun.token = Some(token);
-        entry.due = None;
         let claimed = Claimed {
             claim: Claim::new(entry.record.id, entry.record.attempt, token),
             record: entry.record.clone(),
-            request: rerun.request.clone(),
+            request: rerun.request.clone()?,
         };
+        rerun.right = Right::Held(token);
+        entry.due = None;
         self.dated -= 1;
         self.drop_stale();
         Some(claimed)
@@ -306,7 +330,7 @@ impl Kept {
             return Settled::Stands(entry.record.clone());
         };
         *Arc::make_mut(&mut entry.record) = released;
-        rerun.token = None;
+        rerun.right = Right::Offered;
         let due = now.after(rerun.start_within);
         entry.due = Some(due);
         self.dated += 1;
@@ -411,6 +435,9 @@ impl Kept {
         else {
             return Settled::Unknown;
         };
+        if entry.was_given_up(claim, &self.reruns) {
+            return Settled::Done(entry.record.clone());
+        }
         let lawful = seen(&entry.record, Some(sighting))
             .after(Event::Report)
             .is_some();
@@ -418,7 +445,16 @@ impl Kept {
             return Settled::Stands(entry.record.clone());
         }
         // Whoever ends it from here on, nobody runs it again.
-        debris.reruns.extend(drop_rerun(entry, &mut self.reruns));
+        if let Some(rerun) = self.reruns.get_mut(&entry.sequence()) {
+            let given_up = Rerun {
+                queue: rerun.queue.clone(),
+                request: None,
+                start_within: rerun.start_within,
+                right: Right::GivenUp(claim.token()),
+            };
+            let rerun = mem::replace(rerun, given_up);
+            debris.reruns.push((entry.sequence(), rerun));
+        }
         Arc::make_mut(&mut entry.record).observe(sighting);
         entry.due = Some(deadline);
         self.dated += 1;
@@ -497,9 +533,9 @@ impl Kept {
         let entry = self
             .entries
             .find_mut(hash, |entry| entry.is_due(due, hash))?;
-        let stop = match entry.is_rerun() {
-            true => Stop::NotStarted,
-            false => Stop::TimedOut,
+        let stop = match entry.right(&self.reruns) {
+            Some(Right::Offered) => Stop::NotStarted,
+            _ => Stop::TimedOut,
         };
         let ended = Arc::make_mut(&mut entry.record).end(Ending::without_response(stop, wall));
         debug_assert!(

@@ -131,6 +131,24 @@ pub(super) enum Fault {
     Failed(rusqlite::Error),
 }
 
+impl Fault {
+    /// Whether it is the affair of the one row that was read: damaged, or of a format that is not known here.
+    pub(super) fn is_of_a_row(&self) -> bool {
+        match self {
+            Self::Refused(error) => error.kind() == StoreErrorKind::Corrupt,
+            Self::Failed(error) => error.sqlite_error_code().is_none(),
+        }
+    }
+}
+
+/// What was read, or nothing where the row can't be understood, so that it is nobody else's affair.
+pub(super) fn readable<T>(read: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match read {
+        Err(fault) if fault.is_of_a_row() => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 impl From<StoreErrorKind> for Fault {
     fn from(kind: StoreErrorKind) -> Self {
         Self::Refused(StoreError::new(kind))

@@ -71,8 +71,8 @@ use std::{
 /// [`poll_every`](SqliteOptions::poll_every).
 ///
 /// Claims lapse. A process shows that it lives by a counter that grows with each heartbeat; another that has seen it stand
-/// still for the [lease](SqliteOptions::lease), by its own monotonic clock, takes the process for dead, at its next sweep
-/// or claim. A process that wakes up after that finds its claims void. Nobody's wall clock matters.
+/// still for the [lease](SqliteOptions::lease), by its own monotonic clock, takes the process for dead, at its next
+/// sweep. A process that wakes up after that finds its claims void. Nobody's wall clock matters.
 ///
 /// # Clocks
 ///
@@ -92,7 +92,9 @@ use std::{
 /// # Upgrades
 ///
 /// A file of an earlier version of this crate is brought up to date when it is opened; one of a later version is
-/// [refused](SqliteErrorKind::Newer), and left as it is.
+/// [refused](SqliteErrorKind::Newer), and left as it is. What a process finds in a file all the same that it can't understand,
+/// since a later version has the file open too or it is damaged, it passes over: only what names that operation is
+/// [`Corrupt`](super::StoreErrorKind::Corrupt). Where nobody understands it, it stays.
 pub struct SqliteStore {
     shared: Arc<Shared>,
     writer: Jobs,
@@ -335,10 +337,12 @@ impl Store for SqliteStore {
     }
 
     fn sweep(&self, at_most: NonZeroU32) -> StoreFuture<'_, Swept> {
-        StoreFuture::new(
-            self.writer
-                .ask(Sync::Now, move |tx| tx.sweep(at_most.get())),
-        )
+        // Whoever asks has looked whether this process stands still. What comes between here and the file it has not seen.
+        let asked = self.shared.time.elapsed();
+        let sweep = self
+            .writer
+            .ask(Sync::Now, move |tx| tx.sweep(at_most.get(), asked));
+        StoreFuture::new(sweep)
     }
 
     fn usage(&self) -> StoreUsage {

@@ -57,7 +57,7 @@ impl Default for SqliteOptions {
 impl SqliteOptions {
     /// How long the claims of a process hold that shows no sign of life. Default: 15 s, at least 1 ms.
     ///
-    /// A process that is dead is noticed within two leases, by the next sweep or [claim](crate::store::Store::claim) of
+    /// A process that is dead is noticed within two leases, by the next [sweep](crate::store::Store::sweep) of
     /// another. One that is stopped for longer than this, or whose disk is, loses what it runs.
     pub fn lease(mut self, time: Duration) -> Self {
         self.lease = time.max(Duration::from_millis(1));

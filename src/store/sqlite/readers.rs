@@ -2,7 +2,7 @@
 
 use super::{
     Shared,
-    error::Fault,
+    error::{Fault, readable},
     row::{self, Row},
     schema, sql,
     time::Tick,
@@ -26,7 +26,7 @@ use std::{
 use tokio::sync::oneshot;
 
 /// Records that a page may look at beyond those it shows, so that a filter that few pass costs no more than this.
-const LOOKS: usize = 1_000;
+pub(super) const LOOKS: u16 = 1_000;
 
 /// The longest page.
 const LONGEST: usize = 1_000;
@@ -157,7 +157,7 @@ impl<'a> Builder<'a> {
         values: impl Params,
     ) -> Result<(), Fault> {
         let limit = usize::from(self.query.limit.get()).min(LONGEST);
-        let mut looks = limit + LOOKS;
+        let mut looks = limit + usize::from(LOOKS);
         let mut last = 0;
         let mut prepared = sql.prepare_cached(statement)?;
         let mut rows = prepared.query(values)?;
@@ -167,9 +167,10 @@ impl<'a> Builder<'a> {
                 return Ok(());
             }
             looks -= 1;
-            let row = Row::read(found)?;
-            last = row::unsigned(row.place);
-            let wanted: Option<Record> = row::wanted(&row, found, self.query, self.now)?;
+            last = row::unsigned(found.get(0)?);
+            let wanted =
+                Row::read(found).and_then(|row| row::wanted(&row, found, self.query, self.now));
+            let wanted: Option<Record> = readable(wanted)?.flatten();
             self.page.records.extend(wanted.map(Arc::new));
         }
         Ok(())

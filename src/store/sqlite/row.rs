@@ -36,7 +36,8 @@ pub(super) struct Row {
     pub(super) due: Option<Tick>,
     pub(super) size: u64,
     pub(super) is_read: bool,
-    pub(super) token: Option<i64>,
+    /// Of the claim that holds, or by which it was detached.
+    token: Option<i64>,
     pub(super) waits: bool,
     pub(super) owner: Option<Owner>,
     pub(super) response: Option<BlobId>,
@@ -62,6 +63,16 @@ impl Row {
 
     pub(super) fn is_ended(&self) -> bool {
         (2..=4).contains(&self.phase)
+    }
+
+    /// The token of the claim, while it holds.
+    pub(super) fn held(&self) -> Option<i64> {
+        self.token.filter(|_| self.due.is_none())
+    }
+
+    /// The token of the claim that was given up, for another to end the operation.
+    pub(super) fn given_up(&self) -> Option<i64> {
+        self.token.filter(|_| self.due.is_some())
     }
 
     pub(super) fn is_stone(&self) -> bool {

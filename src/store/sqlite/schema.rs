@@ -4,7 +4,7 @@ use super::{
     error::{SqliteError, SqliteErrorKind},
     time::micros_of,
 };
-use crate::record::Timestamp;
+use crate::record::{Timestamp, VERSION};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use std::{path::Path, thread::sleep, time::Duration};
 
@@ -13,6 +13,9 @@ const APPLICATION: u32 = 0x746c_726f;
 
 /// From nothing to version 1, from there to 2, and so on. What is here never changes: files out there have it.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql")];
+
+// A new format of records comes with a migration, be it an empty one, so that earlier versions are refused.
+const _: () = assert!(MIGRATIONS.len() >= VERSION as usize);
 
 pub(super) const PAGE: u32 = 4096;
 

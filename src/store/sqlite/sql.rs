@@ -40,7 +40,7 @@ statements! {
     OF_OWNER = select!("WHERE owner = ?2 AND place < ?1 ORDER BY place DESC");
     WAITING = select!("WHERE queue = ?1 AND due > ?2 ORDER BY place LIMIT ?3");
     OF_NODE = "SELECT place, token FROM operations WHERE node = ?1 LIMIT ?2";
-    TOKEN = "SELECT place, token FROM operations WHERE id = ?1";
+    TOKEN = "SELECT place, token FROM operations WHERE id = ?1 AND node IS NOT NULL";
 
     INSERT = "INSERT INTO operations (place, id, phase, revision, attempt, created, updated, due, node, token, queue, \
         owner, key, submission, report, started) \
@@ -49,6 +49,7 @@ statements! {
         node = ?8, token = ?9, queue = ?10, report = ?11 WHERE place = ?1";
     END = "UPDATE operations SET phase = ?2, revision = ?3, started = ?4, updated = ?5, due = ?6, ended = ?7, \
         size = ?8, node = NULL, token = NULL, queue = NULL, report = ?9, response = ?10, ending = ?11 WHERE place = ?1";
+    PASS_OVER = "UPDATE operations SET due = ?3, node = NULL, token = NULL, queue = NULL WHERE place = ?1 AND token IS ?2";
     MARK_READ = "UPDATE operations SET is_read = 1 WHERE id = ?1 AND is_read = 0 AND phase BETWEEN 2 AND 4 \
         RETURNING size";
     BURY = "UPDATE operations SET phase = 9, due = ?2, started = NULL, ended = NULL, is_read = 0, size = 0, node = NULL, \

@@ -1,25 +1,30 @@
 //! What is due: expired and late operations, claims that have lapsed, tombstones, blobs that nobody wants.
 
 use super::{
-    error::Fault,
+    error::{Fault, readable},
     sql,
-    time::{Tick, micros, until},
+    time::{Tick, after, micros, until},
     tx::{Going, Other, Tx},
 };
 use crate::{
-    record::{Ending, Record, Stop},
+    record::{Ending, Phase, Record, Stop},
     store::{StoreErrorKind, Swept},
+    trace,
 };
 use rusqlite::params;
 use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// How long what can't be understood is left alone. By then a process that understands it may have the file open.
+const PASSED_OVER: Duration = Duration::from_secs(60 * 60);
 
 /// Pages that go back to the file system in one sweep.
 const PAGES: u32 = 256;
 
 impl Tx<'_> {
-    pub(super) fn sweep(&mut self, at_most: u32) -> Result<Swept, Fault> {
+    /// Does what is due. Claims have lapsed, or not, as of when it was `asked` for, by the process's own clock.
+    pub(super) fn sweep(&mut self, at_most: u32, asked: Tick) -> Result<Swept, Fault> {
         let mut swept = Swept::default();
-        swept.done += self.lapse(at_most, &mut swept.ended)?;
+        swept.done += self.lapse(at_most, asked, &mut swept.ended)?;
         while swept.done < at_most && self.do_due(&mut swept.ended)? {
             swept.done += 1;
         }
@@ -37,12 +42,34 @@ impl Tx<'_> {
         let first = |statement| self.read(statement, [], |row| row.get::<_, Tick>(0));
         let dues = [first(sql::FIRST_DUE)?, first(sql::FIRST_DUE_BLOB)?];
         let dues = dues.into_iter().flatten().map(|due| until(self.now, due));
-        swept.next = dues.chain(self.next_lapse()).min();
+        swept.next = dues.chain(self.next_lapse(asked)).min();
         Ok(swept)
     }
 
     /// Does the first thing that is due.
     fn do_due(&mut self, ended: &mut Vec<Arc<Record>>) -> Result<bool, Fault> {
+        match self.try_due(ended) {
+            // It was read before anything was written.
+            Err(fault) if fault.is_of_a_row() => {
+                let place = self.read(sql::NEXT_DUE, [self.now], |row| row.get(0))?;
+                if let Some(place) = place {
+                    self.pass_over(place, None)?;
+                }
+                Ok(place.is_some())
+            }
+            done => done,
+        }
+    }
+
+    /// Leaves what can't be understood to whoever can: nobody's, and looked at again later.
+    fn pass_over(&mut self, place: i64, token: Option<i64>) -> Result<(), Fault> {
+        trace::passed_over(place);
+        let due = after(self.now, PASSED_OVER);
+        self.write(sql::PASS_OVER, params![place, token, due])?;
+        Ok(())
+    }
+
+    fn try_due(&mut self, ended: &mut Vec<Arc<Record>>) -> Result<bool, Fault> {
         let Some(row) = self.slot(sql::NEXT_DUE, [self.now])? else {
             return Ok(false);
         };
@@ -51,12 +78,13 @@ impl Tx<'_> {
         } else if row.is_ended() {
             self.bury(&row, Going::Leaves)?;
         } else {
-            let stop = if row.waits {
-                Stop::NotStarted
-            } else {
-                Stop::TimedOut
-            };
             let (row, record) = self.pending(row.place)?;
+            let stop = match record.phase() {
+                _ if row.waits => Stop::NotStarted,
+                Phase::Running => Stop::TimedOut,
+                // It was passed over before.
+                _ => Stop::Lost,
+            };
             let ending = Ending::without_response(stop, self.wall);
             ended.push(self.stop(&row, record, ending)?);
         }
@@ -72,13 +100,14 @@ impl Tx<'_> {
 
     /// Sees to claims that have lapsed: of processes that have shown no sign of life for their lease, and of this one
     /// where it does not renew them. Gives how many.
-    pub(super) fn lapse(
+    fn lapse(
         &mut self,
         at_most: u32,
+        asked: Tick,
         ended: &mut Vec<Arc<Record>>,
     ) -> Result<u32, Fault> {
         let mut done = 0;
-        for node in self.dead()? {
+        for node in self.dead(asked)? {
             let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
             let claims: Vec<(i64, i64)> =
                 self.read_all(sql::OF_NODE, params![node, at_most - done], read)?;
@@ -92,7 +121,7 @@ impl Tx<'_> {
             self.write(sql::DELETE_NODE, [node])?;
             self.mind.others.remove(&node);
         }
-        for (token, place) in self.abandoned() {
+        for (token, place) in self.abandoned(asked) {
             if done == at_most {
                 break;
             }
@@ -103,9 +132,10 @@ impl Tx<'_> {
     }
 
     /// Other processes whose heartbeat is the same as a lease ago.
-    fn dead(&mut self) -> Result<Vec<i64>, Fault> {
+    fn dead(&mut self, asked: Tick) -> Result<Vec<i64>, Fault> {
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
         let nodes: Vec<(i64, i64, Tick)> = self.read_all(sql::NODES, [], read)?;
+        let now = self.shared.time.elapsed();
         let mut before = std::mem::take(&mut self.mind.others);
         let mut others = HashMap::with_capacity(nodes.len());
         let mut dead = Vec::new();
@@ -118,10 +148,10 @@ impl Tx<'_> {
                 _ => Other {
                     beat,
                     lease,
-                    seen: self.elapsed,
+                    seen: now,
                 },
             };
-            if self.elapsed - other.seen > lease {
+            if asked - other.seen > lease {
                 dead.push(id);
             }
             others.insert(id, other);
@@ -131,13 +161,13 @@ impl Tx<'_> {
     }
 
     /// Claims of this process that have not been renewed since a sweep saw them a lease ago.
-    fn abandoned(&mut self) -> Vec<(i64, i64)> {
-        let (now, lease) = (self.elapsed, micros(self.shared.lease));
+    fn abandoned(&mut self, asked: Tick) -> Vec<(i64, i64)> {
+        let (now, lease) = (self.shared.time.elapsed(), micros(self.shared.lease));
         let mut abandoned = Vec::new();
         for (token, watched) in &mut self.mind.held {
             let seen = *watched.seen.get_or_insert(now);
             // It may have been renewed in this very transaction.
-            if now - seen > lease && !self.done.held.iter().any(|(held, _)| held == token) {
+            if asked - seen > lease && !self.done.held.iter().any(|(held, _)| held == token) {
                 abandoned.push((*token, watched.place));
             }
         }
@@ -146,12 +176,11 @@ impl Tx<'_> {
     }
 
     /// How long until the next claim lapses, if nobody renews any.
-    fn next_lapse(&self) -> Option<Duration> {
+    fn next_lapse(&self, asked: Tick) -> Option<Duration> {
         let lease = micros(self.shared.lease);
         let held = self.mind.held.iter();
         let held = held.filter(|(token, _)| !self.done.void.contains(token));
-        let own =
-            held.map(|(_, watched)| watched.seen.unwrap_or(self.elapsed).saturating_add(lease));
+        let own = held.map(|(_, watched)| watched.seen.unwrap_or(asked).saturating_add(lease));
         let others = self
             .mind
             .others
@@ -159,16 +188,20 @@ impl Tx<'_> {
             .map(|other| other.seen.saturating_add(other.lease));
         // It has lapsed when the lease is over.
         let next = own.chain(others).min()?;
-        Some(until(self.elapsed, next.saturating_add(1)))
+        Some(until(asked, next.saturating_add(1)))
     }
 
     /// What ended by it.
     fn lapse_one(&mut self, place: i64, token: i64) -> Result<Option<Arc<Record>>, Fault> {
         self.done.void.push(token);
-        let Some((row, Some(record))) = self.row(sql::BY_PLACE, [place])? else {
+        let Some(found) = readable(self.row(sql::BY_PLACE, [place]))? else {
+            self.pass_over(place, Some(token))?;
             return Ok(None);
         };
-        if row.token != Some(token) {
+        let Some((row, Some(record))) = found else {
+            return Ok(None);
+        };
+        if row.held() != Some(token) {
             return Ok(None);
         }
         let mut lapsed = record.clone();

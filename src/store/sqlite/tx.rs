@@ -89,8 +89,6 @@ pub(super) struct Tx<'w> {
     pub(super) shared: &'w Shared,
     pub(super) mind: &'w mut Mind,
     pub(super) now: Tick,
-    /// By the process's own clock. Nothing but leases goes by it.
-    pub(super) elapsed: Tick,
     pub(super) wall: Timestamp,
     pub(super) done: Done,
     has_beaten: bool,
@@ -103,7 +101,6 @@ impl<'w> Tx<'w> {
             sql,
             shared,
             now: shared.time.now(),
-            elapsed: shared.time.elapsed(),
             wall: shared.time.wall(),
             done: Done {
                 node: mind.node,
@@ -278,7 +275,7 @@ impl<'w> Tx<'w> {
     }
 
     pub(super) fn void(&mut self, row: &Row) {
-        self.done.void.extend(row.token);
+        self.done.void.extend(row.held());
     }
 
     /// Writes down how a pending operation stands.
@@ -291,7 +288,7 @@ impl<'w> Tx<'w> {
         let (due, node, token, queue) = match standing {
             Standing::Held { node, token } => (None, Some(node), Some(token), None),
             Standing::Waits { queue, due } => (Some(due), None, None, Some(queue)),
-            Standing::Detached { due } => (Some(due), None, None, None),
+            Standing::Detached { token, due } => (Some(due), None, Some(token), None),
         };
         let values = params![
             place,
@@ -597,5 +594,5 @@ fn chunk_at(number: i64) -> i64 {
 pub(super) enum Standing<'a> {
     Held { node: i64, token: i64 },
     Waits { queue: &'a str, due: Tick },
-    Detached { due: Tick },
+    Detached { token: i64, due: Tick },
 }

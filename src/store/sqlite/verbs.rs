@@ -1,7 +1,8 @@
 //! The verbs that write, each in the transaction of its group.
 
 use super::{
-    error::Fault,
+    error::{Fault, readable},
+    readers::LOOKS,
     room::Need,
     row::{self, Row, number, signed, unsigned},
     sql,
@@ -9,9 +10,7 @@ use super::{
     tx::{Going, Kept, Named, Standing, Tx},
 };
 use crate::{
-    record::{
-        Ending, Event, OperationId, Queue, Record, Sighting, Stop, StoredRequest, Submission,
-    },
+    record::{Ending, Event, OperationId, Queue, Record, Sighting, StoredRequest, Submission},
     store::{Change, Claim, Claimed, Created, Forget, Held, Settled, StoreErrorKind},
 };
 use rusqlite::params;
@@ -50,7 +49,7 @@ impl NewEnd {
 
 /// The claim of an operation, as far as it is one's own to hold.
 fn claim(row: &Row, record: &Record) -> Option<Claim> {
-    let token = row.token.map(unsigned)?;
+    let token = row.held().map(unsigned)?;
     Some(Claim::new(record.id, record.attempt, token))
 }
 
@@ -219,6 +218,10 @@ impl Tx<'_> {
             return Ok(Settled::Unknown);
         };
         let Kept { row, record } = *kept;
+        let token = signed(by.token());
+        if row.given_up() == Some(token) {
+            return Ok(Settled::Done(Arc::new(record)));
+        }
         let mut detached = record.clone();
         detached.observe(sighting);
         let lawful = detached.phase().after(Event::Report).is_some();
@@ -227,7 +230,7 @@ impl Tx<'_> {
         }
         let due = after(self.now, within);
         self.void(&row);
-        self.update(row.place, &detached, Standing::Detached { due })?;
+        self.update(row.place, &detached, Standing::Detached { token, due })?;
         // Whoever ends it from here on, nobody runs it again.
         self.drop_request(row.place)?;
         self.tell(Change::Operation(detached.id))?;
@@ -285,20 +288,9 @@ impl Tx<'_> {
     }
 
     pub(super) fn claim(&mut self, queue: &Queue, at_most: u16) -> Result<Vec<Claimed>, Fault> {
-        self.lapse(u32::from(at_most), &mut Vec::new())?;
-        let values = params![queue.name(), self.now, at_most];
-        let waiting = self.rows(sql::WAITING, values)?;
+        let waiting = self.waiting(queue, at_most)?;
         let mut claimed = Vec::with_capacity(waiting.len());
-        for Kept { row, record } in waiting {
-            let request: Option<Vec<u8>> =
-                self.read(sql::READ_REQUEST, [row.place], |row| row.get(0))?;
-            let request = request.and_then(|request| StoredRequest::decode(&request).ok());
-            let Some(request) = request else {
-                // Nobody can run it, ever.
-                let lost = Ending::without_response(Stop::Lost, self.wall);
-                self.stop(&row, record, lost)?;
-                continue;
-            };
+        for (Kept { row, record }, request) in waiting {
             let (node, token) = (self.node()?, self.draw());
             self.update(row.place, &record, Standing::Held { node, token })?;
             self.hold(token, row.place);
@@ -311,16 +303,30 @@ impl Tx<'_> {
         Ok(claimed)
     }
 
-    fn rows(&self, statement: &str, values: impl rusqlite::Params) -> Result<Vec<Kept>, Fault> {
-        let mut prepared = self.prepare(statement)?;
-        let mut rows = prepared.query(values)?;
-        let mut all = Vec::new();
-        while let Some(found) = rows.next()? {
-            let row = Row::read(found)?;
-            let record = row::record(&row, found)?;
-            all.push(Kept { row, record });
+    /// What waits in a queue. What can't be understood is passed over, and in time ended by who does, as not started.
+    fn waiting(&self, queue: &Queue, at_most: u16) -> Result<Vec<(Kept, StoredRequest)>, Fault> {
+        let mut prepared = self.prepare(sql::WAITING)?;
+        let mut rows = prepared.query(params![
+            queue.name(),
+            self.now,
+            u32::from(at_most) + u32::from(LOOKS)
+        ])?;
+        let mut waiting = Vec::new();
+        while waiting.len() < usize::from(at_most)
+            && let Some(found) = rows.next()?
+        {
+            waiting.extend(readable(self.with_request(found))?);
         }
-        Ok(all)
+        Ok(waiting)
+    }
+
+    fn with_request(&self, found: &rusqlite::Row<'_>) -> Result<(Kept, StoredRequest), Fault> {
+        let row = Row::read(found)?;
+        let record = row::record(&row, found)?;
+        let request: Option<Vec<u8>> =
+            self.read(sql::READ_REQUEST, [row.place], |row| row.get(0))?;
+        let request = StoredRequest::decode(&request.ok_or(StoreErrorKind::Corrupt)?)?;
+        Ok((Kept { row, record }, request))
     }
 
     pub(super) fn renew(&mut self, held: &[Held]) -> Result<Vec<OperationId>, Fault> {
@@ -346,7 +352,8 @@ impl Tx<'_> {
             };
             self.hold(token, place);
             if let Some(sighting) = sighting {
-                self.observe(*id, token, sighting)?;
+                // What can't be understood is still held, and so are the others.
+                readable(self.observe(*id, token, sighting))?;
             }
         }
         Ok(void)

@@ -1,0 +1,210 @@
+//! Google's operations over REST, beyond what their transcripts show: what counts as delivered, names of mounts, what lists
+//! hold, and requests that make no sense.
+#![cfg(feature = "testing")]
+
+mod common {
+    pub(crate) mod exchange;
+}
+
+use bytes::Bytes;
+use common::exchange::{Collected, ask, request, submit};
+use http::{Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::Full;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tower_lro::{GoogleRest, Limits, Operations, Owner, Rfc, dialect::View};
+
+fn operations() -> Operations {
+    let builder = Operations::builder().dialect(GoogleRest::new());
+    builder.build().unwrap()
+}
+
+fn owned() -> Operations {
+    let builder = Operations::builder().mount("/v1/operations");
+    let builder = builder.owner(|_| Some(Owner::new("everybody")));
+    builder.dialect(GoogleRest::new()).build().unwrap()
+}
+
+fn job() -> Request<Full<Bytes>> {
+    request(Method::POST, "/v1/jobs:run", &[])
+}
+
+fn response(status: u16, kind: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let response = Response::builder().status(status);
+    let response = response.header(header::CONTENT_TYPE, kind);
+    response.body(Full::new(body.into())).unwrap()
+}
+
+fn document(answer: &Collected) -> Value {
+    serde_json::from_slice(answer.body()).unwrap()
+}
+
+fn name(accepted: &Collected) -> String {
+    document(accepted)["name"].as_str().unwrap().to_owned()
+}
+
+async fn get(operations: &Operations, target: &str) -> Value {
+    document(&ask(operations, request(Method::GET, target, &[])).await)
+}
+
+/// There is room for one, and for another once that has been delivered.
+async fn is_delivered_by(answer: Response<Full<Bytes>>, query: &str) -> bool {
+    let mut limits = Limits::default();
+    limits.stored = 1;
+    let builder = Operations::builder().dialect(GoogleRest::new());
+    let operations = builder.limits(limits).build().unwrap();
+    let first = submit(&operations, job(), answer.clone()).await;
+    assert_eq!(
+        submit(&operations, job(), answer.clone()).await.status(),
+        503
+    );
+    let target = format!("/{}{query}", name(&first));
+    ask(&operations, request(Method::GET, &target, &[])).await;
+    submit(&operations, job(), answer).await.status() == 200
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_all_there_is_to_tell_delivers_the_result() {
+    for (answer, query, delivers) in [
+        (response(200, "application/json", "[1]"), "", true),
+        (response(200, "application/json", ""), "", true),
+        (response(500, "text/plain", "no"), "", true),
+        (response(200, "text/plain", "text"), "?alt=media", true),
+        (response(200, "text/plain", "text"), "", false),
+    ] {
+        let shown = format!("{answer:?} {query}");
+        assert_eq!(is_delivered_by(answer, query).await, delivers, "{shown}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_those_that_clients_put_behind_the_version() {
+    for (mount, parent) in [
+        ("/v1/operations", "operations"),
+        ("/v1/projects/p/operations", "projects/p/operations"),
+    ] {
+        let builder = Operations::builder()
+            .mount(mount)
+            .dialect(GoogleRest::new());
+        let operations = builder.build().unwrap();
+        let accepted = submit(&operations, job(), response(200, "application/json", "1")).await;
+        let name = name(&accepted);
+        assert!(name.starts_with(&format!("{parent}/")), "{name}");
+        let operation = get(&operations, &format!("/v1/{name}")).await;
+        assert_eq!(
+            (&operation["name"], &operation["done"]),
+            (&json!(name), &json!(true))
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_dialects_operation_is_shown_under_this_one() {
+    let plain = Operations::builder().mount("/plain").build().unwrap();
+    let google = plain.also("/v1/operations", GoogleRest::new()).unwrap();
+    let accepted = submit(&plain, job(), response(200, "application/json", "[1]")).await;
+    let id = document(&accepted)["id"].as_str().unwrap().to_owned();
+    let operation = get(&google, &format!("/v1/operations/{id}")).await;
+    assert_eq!(operation["name"], format!("operations/{id}"));
+    assert_eq!(operation["response"]["value"], json!([1]));
+    let elsewhere = plain.also("/azure", Rfc::new()).unwrap();
+    assert_eq!(get(&elsewhere, &format!("/azure/{id}")).await, json!([1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_hold_small_results_and_links_to_large_ones() {
+    let operations = owned();
+    let large = format!("\"{}\"", "x".repeat(View::SMALL));
+    for body in ["[1]", large.as_str()] {
+        submit(
+            &operations,
+            job(),
+            response(200, "application/json", body.to_owned()),
+        )
+        .await;
+    }
+    submit(&operations, job(), response(400, "text/plain", "no")).await;
+    let list = get(&operations, "/v1/operations").await;
+    let list = list["operations"].as_array().unwrap();
+    let value = |at: usize| &list[at]["response"]["value"];
+    assert_eq!(
+        list[0]["error"],
+        json!({"code": 3, "message": "Bad Request"})
+    );
+    assert_eq!(value(2), &json!([1]));
+    let link = value(1)["mediaLink"].as_str().unwrap();
+    assert_eq!(get(&operations, link).await, json!("x".repeat(View::SMALL)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_are_of_their_mount() {
+    let operations = owned();
+    let other = operations.also("/v1/projects/p/operations", GoogleRest::new());
+    submit(&operations, job(), response(200, "application/json", "1")).await;
+    let list = get(&other.unwrap(), "/v1/projects/p/operations").await;
+    assert_eq!(list, json!({}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_is_not_of_googles_form_is_not_told_on() {
+    let operations = operations();
+    for body in [
+        r#"{"error":{"status":"OK","message":7,"details":[{"reason":"x"}]}}"#,
+        r#"{"error":{"status":"NO_SUCH_CODE","details":{}}}"#,
+        r#"{"error":"why"}"#,
+        r#"{"error":null}"#,
+        "[]",
+        "{",
+    ] {
+        let answer = response(409, "application/json", body);
+        let accepted = submit(&operations, job(), answer).await;
+        let operation = get(&operations, &format!("/{}", name(&accepted))).await;
+        let wanted = json!({"code": 10, "message": "Conflict"});
+        assert_eq!(operation["error"], wanted, "{body}");
+    }
+}
+
+fn target() -> impl Strategy<Value = Uri> {
+    let id = "(00000000-0000-4000-8000-000000000000|[a-z0-9-]{0,8}|%[0-9a-f]{2})";
+    let verb = "(:cancel|:wait|:|/|/x|)";
+    let query = "(timeout=[0-9.s-]{0,22}|filter=[a-z=+%]{0,9}|pageSize=[0-9-]{0,12}|pageToken=[a-z0-9]{0,22}|alt=media|[a-z&=%+]{0,9})";
+    let target = format!("/operations(/{id}{verb})?([?]{query}(&{query})?)?");
+    let targets = prop::string::string_regex(&target).unwrap();
+    targets.prop_filter_map("a URI", |target| target.parse().ok())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_request_is_without_an_answer_in_googles_form(
+        method in prop::sample::select(vec!["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PATCH", "X"]),
+        target in target(),
+        with_owner: bool,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answer = runtime.block_on(async {
+            let builder = Operations::builder().dialect(GoogleRest::new());
+            let operations = match with_owner {
+                true => builder.owner(|_| Some(Owner::new("everybody"))),
+                false => builder,
+            };
+            let mut request = request(method.parse().unwrap(), "/", &[]);
+            *request.uri_mut() = target;
+            ask(&operations.build().unwrap(), request).await
+        });
+        prop_assert_eq!(&answer.headers()[header::CACHE_CONTROL], "no-store");
+        let status = answer.status();
+        match (status, method) {
+            (_, "HEAD") | (StatusCode::NO_CONTENT, "OPTIONS") => prop_assert!(answer.body().is_empty()),
+            (StatusCode::OK, "GET") => prop_assert_eq!(&answer.body()[..], b"{}"),
+            _ => {
+                prop_assert!(matches!(status.as_u16(), 400 | 404 | 405), "{}", status);
+                let error = &document(&answer)["error"];
+                prop_assert_eq!(&error["code"], status.as_u16());
+                prop_assert!(error["message"].is_string() && error["status"].is_string());
+                prop_assert_eq!(&error["details"], &json!([]));
+            }
+        }
+    }
+}
