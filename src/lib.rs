@@ -18,7 +18,7 @@ pub use self::{
     defer::{Defer, DeferLayer, admit},
     dialect::{
         ArchitectureCenter, Azure, Dialect, Fhir, GoogleRest, Head, OData, Rfc, SameUrl, Spa,
-        TwoOhTwo,
+        TwoOhTwo, XOperation,
     },
     operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
     record::{OperationId, Owner, Queue, Record},

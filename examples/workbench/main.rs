@@ -45,6 +45,7 @@ mod spa;
 mod todos;
 mod two_oh_two;
 mod work;
+mod x_operation;
 
 use axum::{
     Json, Router,
@@ -135,6 +136,11 @@ async fn run(options: Options) -> Result<(), BoxError> {
             "/two",
             two_oh_two::router(&plain, &options)?,
             two_oh_two::HELP,
+        ),
+        (
+            "/xop",
+            x_operation::router(&plain, &options)?,
+            x_operation::HELP,
         ),
     ];
     let site =
