@@ -85,7 +85,7 @@ impl SqliteOptions {
     }
 
     /// Tombstones: what is remembered of operations that are gone. Above it the oldest go first, and their operations
-    /// were never here. Default: 1,000,000.
+    /// were never here; of a file that has more, in sweeps. Default: 1,000,000.
     pub const fn tombstones(mut self, at_most: u64) -> Self {
         self.tombstones = at_most;
         self
