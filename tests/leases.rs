@@ -5,7 +5,9 @@ mod drive;
 #[path = "common/durable.rs"]
 mod durable;
 
-use drive::{Body, Fault, OnDrop, accepted, app, full, get, handle, ok, outcome, post, until};
+use drive::{
+    App, Body, Fault, OnDrop, accepted, app, full, get, handle, id_of, ok, outcome, post, until,
+};
 use durable::{Durable, Faults, LEASE};
 use http::{Request, Response};
 use std::{
@@ -17,9 +19,13 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use tower::service_fn;
-use tower_lro::{Limits, Operations, Store, store::StoreErrorKind};
+use tower_lro::{
+    Limits, MemoryStore, OperationHandle, Operations, Store,
+    record::Sighting,
+    store::{Claim, Settled, StoreErrorKind},
+};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -387,4 +393,146 @@ async fn what_is_damaged_is_lost() {
     let (service, monitor) = unreadable(&Durable::default(), StoreErrorKind::Corrupt).await;
     tokio::time::sleep(seconds(5)).await;
     assert_eq!(get(&service, &monitor).await.problem(), "lost");
+}
+
+/// Attempts that run side by side in one process: the claim of the first has lapsed without its notice.
+struct Twice {
+    operations: Operations,
+    service: App,
+    monitor: String,
+    /// Attempts that ended because they were dropped.
+    dropped: Arc<Mutex<Vec<u16>>>,
+    /// Lets the first attempt end.
+    gate: Arc<Semaphore>,
+    handles: Arc<Mutex<Vec<OperationHandle>>>,
+}
+
+impl Twice {
+    async fn over(store: impl Store + Clone) -> Self {
+        let operations = over(store.clone());
+        let dropped = Arc::<Mutex<Vec<u16>>>::default();
+        let handles = Arc::<Mutex<Vec<OperationHandle>>>::default();
+        let gate = Arc::new(Semaphore::new(0));
+        let handler = {
+            let (dropped, handles, gate) = (dropped.clone(), handles.clone(), gate.clone());
+            move |request: Request<Body>| {
+                let (dropped, gate, handle) = (dropped.clone(), gate.clone(), handle(&request));
+                handles.lock().unwrap().push(handle.clone());
+                async move {
+                    let attempt = handle.attempt();
+                    let noted = OnDrop(move || dropped.lock().unwrap().push(attempt));
+                    match attempt {
+                        1 => gate.acquire().await.unwrap().forget(),
+                        _ => pending().await,
+                    }
+                    noted.disarm();
+                    Ok(ok("by the first"))
+                }
+            }
+        };
+        let service = app(operations.layer().accept_only().attempts(times(2)), never);
+        let monitor = accepted(&service, post("/")).await;
+        work(&operations, handler);
+        until("the first runs", || handles.lock().unwrap().len() == 1).await;
+        let twice = Self {
+            operations,
+            service,
+            monitor,
+            dropped,
+            gate,
+            handles,
+        };
+        // What the store does with a claim that has lapsed, at a moment when nobody here looks. The operation has the
+        // first number that the store has drawn, and its claim the second.
+        let id = id_of(&twice.monitor);
+        let record = twice.operations.get(id).await.unwrap().unwrap();
+        let seen = Sighting {
+            revision: record.revision.next(),
+            at: record.updated,
+            started: record.started,
+            report: None,
+        };
+        let lapsed = store.release(&Claim::new(id, 1, 2), &seen).await;
+        assert!(matches!(lapsed, Ok(Settled::Done(_))), "{lapsed:?}");
+        until("the second runs", || {
+            twice.handles.lock().unwrap().len() == 2
+        })
+        .await;
+        twice
+    }
+
+    async fn fraction(&self) -> serde_json::Value {
+        let status = get(&self.service, &format!("{}/status", self.monitor)).await;
+        status.json()["progress"]["fraction"].clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_takes_its_own_operation_over_stops_the_run_before_at_once() {
+    let store = Durable::default();
+    let twice = Twice::over(store.clone()).await;
+    until("the first has stopped", || {
+        !twice.dropped.lock().unwrap().is_empty()
+    })
+    .await;
+    assert_eq!(store.renewals(), 0, "nobody had to tell it");
+    assert_eq!(*twice.dropped.lock().unwrap(), [1]);
+    tokio::time::sleep(LEASE * 3).await;
+    assert_eq!(twice.operations.usage().running, 1);
+    twice
+        .operations
+        .cancel(id_of(&twice.monitor))
+        .await
+        .unwrap();
+    until("the second has stopped", || {
+        twice.dropped.lock().unwrap().len() == 2
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_reaches_all_runs_of_an_operation() {
+    let twice = Twice::over(Arc::<MemoryStore>::default()).await;
+    assert_eq!(twice.operations.usage().running, 2);
+    let before = Instant::now();
+    twice
+        .operations
+        .cancel(id_of(&twice.monitor))
+        .await
+        .unwrap();
+    until("both have stopped", || {
+        twice.operations.usage().running == 0
+    })
+    .await;
+    assert_eq!(twice.dropped.lock().unwrap().len(), 2);
+    assert!(before.elapsed() < seconds(1), "not by their limits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_run_that_was_overtaken_leaves_the_other_to_be_seen_and_cancelled() {
+    let twice = Twice::over(Arc::<MemoryStore>::default()).await;
+    let handles = twice.handles.lock().unwrap().clone();
+    handles[1].progress(0.5, "second");
+    for _ in 0..5 {
+        handles[0].progress(0.9, "first");
+    }
+    assert_eq!(twice.fraction().await, 0.5);
+    twice.gate.add_permits(1);
+    until("the first is over", || {
+        twice.operations.usage().running == 1
+    })
+    .await;
+    handles[1].progress(0.75, "second");
+    assert_eq!(twice.fraction().await, 0.75);
+    twice
+        .operations
+        .cancel(id_of(&twice.monitor))
+        .await
+        .unwrap();
+    until("the second has stopped", || {
+        twice.operations.usage().running == 0
+    })
+    .await;
+    assert_eq!(*twice.dropped.lock().unwrap(), [2]);
+    assert_eq!(twice.fraction().await, 0.75, "its last words are kept");
 }

@@ -76,7 +76,13 @@ impl Heartbeat {
             live: live.clone(),
         };
         let mut claims = heartbeat.claims();
-        claims.by_operation.insert(claim.id(), beat);
+        let known = claims.by_operation.get(&claim.id());
+        // Two claims of one operation: the earlier has lapsed, and nobody need ask the store to know.
+        let void = if known.is_some_and(|known| known.live.attempt() > live.attempt()) {
+            Some(beat)
+        } else {
+            claims.by_operation.insert(claim.id(), beat)
+        };
         if !claims.beating
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -87,6 +93,10 @@ impl Heartbeat {
                 over: false,
             };
             runtime.spawn(renew(beating, heartbeat.lease / 3));
+        }
+        drop(claims);
+        if let Some(void) = void {
+            void.live.raise(Signal::Ended);
         }
     }
 

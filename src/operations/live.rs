@@ -268,7 +268,8 @@ pub(crate) enum News {
 
 const SHARDS: usize = 16;
 
-/// The operations that this process runs.
+/// What this process runs. One operation is mostly run once at a time; but twice while its claim has lapsed, this process
+/// has taken it over, and who had it before has not noticed.
 pub(crate) struct Registry {
     shards: [Mutex<HashTable<Arc<Live>>>; SHARDS],
 }
@@ -293,14 +294,21 @@ impl Registry {
             .insert_unique(id.hash64(), live, |live| live.id.hash64());
     }
 
-    pub(crate) fn remove(&self, id: OperationId) -> Option<Arc<Live>> {
+    /// The operation was ended by another: all that goes on of it here is told.
+    pub(crate) fn end(&self, id: OperationId) {
+        while let Some(live) = self.remove(id) {
+            live.raise(Signal::Ended);
+        }
+    }
+
+    fn remove(&self, id: OperationId) -> Option<Arc<Live>> {
         let mut shard = self.shard(id);
         let entry = shard.find_entry(id.hash64(), |live| live.id == id).ok()?;
         let (live, _) = entry.remove();
         Some(live)
     }
 
-    /// Not another of the same operation: who has given it back may claim it again.
+    /// Not another of the same operation.
     pub(crate) fn remove_this(&self, live: &Live) {
         let this = |other: &Arc<Live>| std::ptr::eq(&**other, live);
         if let Ok(entry) = self.shard(live.id).find_entry(live.id.hash64(), this) {
@@ -309,10 +317,18 @@ impl Registry {
         }
     }
 
-    pub(crate) fn get(&self, id: OperationId) -> Option<Arc<Live>> {
+    /// What runs an attempt at an operation.
+    pub(crate) fn get(&self, id: OperationId, attempt: u16) -> Option<Arc<Live>> {
         self.shard(id)
-            .find(id.hash64(), |live| live.id == id)
+            .find(id.hash64(), |live| live.id == id && live.attempt == attempt)
             .cloned()
+    }
+
+    /// What runs the last attempt that this process knows of.
+    pub(crate) fn last(&self, id: OperationId) -> Option<Arc<Live>> {
+        let shard = self.shard(id);
+        let all = shard.iter_hash(id.hash64()).filter(|live| live.id == id);
+        all.max_by_key(|live| live.attempt).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Live>> {

@@ -234,9 +234,7 @@ impl Engine {
 
     /// An operation was ended by another than the task that runs it: whatever goes on of it here is told.
     pub(crate) fn ended_from_outside(self: &Arc<Self>, record: &Record) {
-        if let Some(live) = self.live.remove(record.id) {
-            live.raise(Signal::Ended);
-        }
+        self.live.end(record.id);
         self.ended(record);
     }
 
@@ -250,7 +248,7 @@ impl Engine {
         if record.phase().is_ended() {
             return None;
         }
-        let live = self.live.get(record.id);
+        let live = self.live.get(record.id, record.attempt);
         if live.is_none() && self.heartbeat.is_some() {
             // Whoever runs it may be gone, and nobody else here may have had a reason to look.
             Sweeper::wake(self);
@@ -317,7 +315,7 @@ impl Engine {
 
     fn complete(&self, id: OperationId, ending: &Ending) -> StoreFuture<'_, Settled> {
         // What the handler has said must not be lost with its end.
-        let last_words = self.live.get(id).map(|live| live.sighting());
+        let last_words = self.live.last(id).map(|live| live.sighting());
         self.store.complete(id, ending.clone(), last_words)
     }
 
@@ -326,9 +324,7 @@ impl Engine {
         match settled {
             Settled::Done(record) => self.ended_from_outside(record),
             Settled::Stands(record) if record.phase().is_ended() => {
-                if let Some(live) = self.live.get(record.id) {
-                    live.raise(Signal::Ended);
-                }
+                self.live.end(record.id);
                 self.hub.ended(record.id);
             }
             Settled::Stands(_) | Settled::Unknown => {}
@@ -590,9 +586,7 @@ impl Operations {
     pub async fn remove(&self, id: OperationId) -> Result<Settled, StoreError> {
         let settled = self.engine.store.forget(id, Forget::Any).await?;
         if let Settled::Done(_) = settled {
-            if let Some(live) = self.engine.live.remove(id) {
-                live.raise(Signal::Ended);
-            }
+            self.engine.live.end(id);
             self.engine.hub.ended(id);
         }
         Ok(settled)
