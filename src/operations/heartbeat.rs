@@ -128,6 +128,10 @@ impl Heartbeat {
         if let Some(void) = void {
             void.live.raise(Signal::Ended);
         }
+        drop(claims);
+        if let Some(void) = void {
+            void.live.raise(Signal::Ended);
+        }
     }
 
     /// Renews it no longer.
