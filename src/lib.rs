@@ -16,7 +16,7 @@ mod trace;
 #[doc(inline)]
 pub use self::{
     defer::{Defer, DeferLayer, admit},
-    dialect::{Azure, Dialect, Fhir, GoogleRest, Head, OData, Rfc, SameUrl},
+    dialect::{Azure, Dialect, Fhir, GoogleRest, Head, OData, OgcProcesses, Rfc, SameUrl},
     operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
     record::{OperationId, Owner, Queue, Record},
     runner::{DetachError, MetadataError, OperationHandle, SeenUri, Worker},
