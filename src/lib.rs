@@ -16,7 +16,10 @@ mod trace;
 #[doc(inline)]
 pub use self::{
     defer::{Defer, DeferLayer, admit},
-    dialect::{Azure, Dialect, Fhir, GoogleRest, Head, OData, OgcProcesses, Rfc, SameUrl},
+    dialect::{
+        ArchitectureCenter, Azure, Dialect, Fhir, GoogleRest, Head, OData, OgcProcesses, Rfc,
+        SameUrl, Spa, TwoOhTwo,
+    },
     operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
     record::{OperationId, Owner, Queue, Record},
     runner::{DetachError, MetadataError, OperationHandle, SeenUri, Worker},

@@ -187,7 +187,8 @@ async fn complete(operations: &Operations, id: &str, result: Request<Body>) -> R
     })
 }
 
-fn status(status: StatusCode) -> Response<Body> {
+/// This and nothing else.
+pub(crate) fn status(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
@@ -245,10 +246,10 @@ enum Outcome {
 
 /// Why a request is no job.
 #[derive(Debug)]
-struct Invalid(String);
+pub(crate) struct Invalid(String);
 
 impl Invalid {
-    fn response<B: From<String>>(&self) -> Response<B> {
+    pub(crate) fn response<B: From<String>>(&self) -> Response<B> {
         problem(
             "invalid-job",
             "Invalid job",
@@ -388,7 +389,10 @@ fn number(name: &str, value: &Value, least: u64, most: u64) -> Result<u64, Inval
 }
 
 /// What the body says, if it is of a kind that says something.
-fn fields(head: &request::Parts, body: &[u8]) -> Result<Option<Vec<(String, Value)>>, Invalid> {
+pub(crate) fn fields(
+    head: &request::Parts,
+    body: &[u8],
+) -> Result<Option<Vec<(String, Value)>>, Invalid> {
     let kind = head.headers.get(header::CONTENT_TYPE);
     let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
     let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();

@@ -42,6 +42,9 @@ mod odata;
 mod ogc;
 mod options;
 mod same_url;
+mod spa;
+mod todos;
+mod two_oh_two;
 mod work;
 
 use axum::{
@@ -129,6 +132,13 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ("/ogc/", ogc::router(&plain, &options, &base)?, ogc::HELP),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
         ("/v1", google::router(&plain, &options)?, google::HELP),
+        ("/spa", spa::router(&plain, &options)?, spa::HELP),
+        ("/todos", todos::router(&plain, &options)?, todos::HELP),
+        (
+            "/two",
+            two_oh_two::router(&plain, &options)?,
+            two_oh_two::HELP,
+        ),
     ];
     let site =
         site(&base, jobs::router(&plain, &options), prefixes).route("/usage", usage(&plain, &load));

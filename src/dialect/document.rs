@@ -6,8 +6,10 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use serde_json::value::RawValue;
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     io::Write,
     time::{Duration, UNIX_EPOCH},
 };
@@ -125,6 +127,56 @@ pub(super) fn error_object(code: &str, message: &str, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+/// The members of a JSON object, unread.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+/// A member that is a string.
+fn text(members: &Members<'_>, name: &str) -> Option<String> {
+    serde_json::from_str(members.get(name)?.get()).ok()
+}
+
+/// An error object has a code and a message at least.
+fn is_error_object(value: &RawValue) -> bool {
+    let members: Result<Members<'_>, _> = serde_json::from_str(value.get());
+    members.is_ok_and(|members| {
+        text(&members, "code").is_some() && text(&members, "message").is_some()
+    })
+}
+
+/// Writes the error object of a failure: the handler's own, or one that is made of its status and its words.
+pub(super) fn error_of(view: &View<'_>, outcome: Outcome, out: &mut Vec<u8>) {
+    let Some(response) = view.response() else {
+        let problem = problem_of(outcome);
+        return error_object(&error_code(problem.kind), &problem.detail, out);
+    };
+    let body = view.small_json();
+    let told: Option<Members<'_>> = body
+        .as_deref()
+        .and_then(|body| serde_json::from_slice(body).ok());
+    let told = told.unwrap_or_default();
+    if let Some(error) = told.get("error").filter(|error| is_error_object(error)) {
+        return out.extend_from_slice(error.get().as_bytes());
+    }
+    let reason = response.status().canonical_reason().unwrap_or("Error");
+    let message = text(&told, "detail").or_else(|| text(&told, "title"));
+    let message = message.unwrap_or_else(|| reason.to_owned());
+    let code: String = reason.chars().filter(char::is_ascii_alphanumeric).collect();
+    error_object(&code, &message, out);
+}
+
+/// A problem as an error object, and nothing beside it.
+pub(super) fn error_response(problem: &Problem) -> Response<Bytes> {
+    let mut response = problem.to_response().map(|_| {
+        let mut body = b"{\"error\":".to_vec();
+        error_object(&error_code(problem.kind), &problem.detail, &mut body);
+        body.push(b'}');
+        body.into()
+    });
+    let json = const { HeaderValue::from_static(STATUS_DOCUMENT) };
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
 /// What an error of this kind is called there: its name in Pascal case.
 pub(super) fn error_code(kind: ProblemKind) -> Cow<'static, str> {
     match kind {
@@ -187,6 +239,27 @@ pub(super) fn own(status: StatusCode) -> Response<Answer> {
     response
 }
 
+/// The stored response at an address of its own, if there is one.
+pub(super) fn replayed(view: &View<'_>) -> Option<Response<Answer>> {
+    let mut head = view.replay()?;
+    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
+    Some(Response::from_parts(head, Answer::Stored))
+}
+
+/// Whether the stored response has a body.
+pub(super) fn has_body(view: &View<'_>) -> bool {
+    view.response()
+        .is_some_and(|response| response.body_len() > 0)
+}
+
+/// The problem, where what is not there any more is as if it had never been.
+pub(super) fn as_unknown(problem: &Problem) -> Problem {
+    problem.clone().status(match problem.kind {
+        ProblemKind::Expired => StatusCode::NOT_FOUND,
+        _ => problem.status,
+    })
+}
+
 /// A field of the stored response.
 pub(super) fn field(stored: &StoredResponse, wanted: &HeaderName) -> Option<String> {
     let (_, value) = stored.fields().find(|(name, _)| name == wanted)?;
@@ -214,6 +287,10 @@ impl Told {
     pub(super) fn of(view: &View<'_>) -> Self {
         let body = view.small_json();
         Self(body.and_then(|body| serde_json::from_slice(&body).ok()))
+    }
+
+    pub(super) fn is_object(&self) -> bool {
+        self.0.is_some()
     }
 
     pub(super) fn member(&self, name: &str) -> Option<&str> {
@@ -245,4 +322,22 @@ pub(super) fn percent(view: &View<'_>) -> Option<u64> {
         Some(ending) if ending.outcome == Outcome::Succeeded => 100,
         _ => (f64::from(fraction) * 100.0) as u64,
     })
+}
+
+/// Whether a template of a URL has nothing that no URL has.
+pub(super) const fn is_template(template: &str) -> bool {
+    let bytes = template.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if !bytes[at].is_ascii_graphic() || matches!(bytes[at], b'"' | b'<' | b'>' | b'\\') {
+            return false;
+        }
+        at += 1;
+    }
+    at > 0
+}
+
+/// A template with the operation's id in it.
+pub(super) fn filled(template: &str, id: OperationId) -> String {
+    template.replace("{id}", &id.to_string())
 }

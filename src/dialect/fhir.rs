@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
-    document::{NO_STORE, READ_ONLY, Told, asked, expires, field, own, problem_of, time},
+    document::{NO_STORE, READ_ONLY, Told, asked, expires, field, own, problem_of, replayed, time},
 };
 use crate::{
     header::{PREFERENCE_APPLIED, Prefer, prefers, remove_preferences, retry_after},
@@ -182,7 +182,10 @@ impl Dialect for Fhir {
                 let problem = Problem::new(ProblemKind::ResultNotReady);
                 return failure(&problem.retry_after(view.retry_after())).map(Answer::Bytes);
             }
-            (Ask::Result, Some(ending)) => return replayed(view, ending.outcome),
+            (Ask::Result, Some(ending)) => {
+                let without = || ended_without(ending.outcome).map(Answer::Instead);
+                return replayed(view).unwrap_or_else(without);
+            }
             (_, None) if is_too_often(view) => return too_often(view).map(Answer::Bytes),
             (_, None) => pending(view),
             (_, Some(ending)) if self.is_bundle(&view.record().submission.target) => {
@@ -264,17 +267,6 @@ fn too_often(view: &View<'_>) -> Response<Bytes> {
         .detail("The operation is polled too often. Retry-After tells when to ask again.")
         .retry_after(view.retry_after());
     outcome(&problem, "throttled")
-}
-
-/// The stored response, or what stands for it, at an address of its own.
-fn replayed(view: &View<'_>, ended: Outcome) -> Response<Answer> {
-    match view.replay() {
-        Some(mut head) => {
-            head.headers.insert(header::CACHE_CONTROL, NO_STORE);
-            Response::from_parts(head, Answer::Stored)
-        }
-        None => ended_without(ended).map(Answer::Instead),
-    }
 }
 
 /// How an export ended, at the polling location.

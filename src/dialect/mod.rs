@@ -5,6 +5,7 @@
 //!
 //! **Unstable**: the trait may change in minor releases.
 
+mod architecture_center;
 mod azure;
 mod document;
 mod fhir;
@@ -15,9 +16,12 @@ mod ogc_processes;
 mod query;
 mod rfc;
 mod same_url;
+mod spa;
+mod two_oh_two;
 
 pub(crate) use self::mount::origin;
 pub use self::{
+    architecture_center::ArchitectureCenter,
     azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
     fhir::{Fhir, X_EXPORT_STATUS, X_PROGRESS},
@@ -27,6 +31,8 @@ pub use self::{
     ogc_processes::OgcProcesses,
     rfc::{OPERATION_OUTCOME, Rfc},
     same_url::SameUrl,
+    spa::Spa,
+    two_oh_two::TwoOhTwo,
 };
 
 use crate::{

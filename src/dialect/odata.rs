@@ -1,6 +1,6 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{NO_STORE, error_code, error_object, own, problem_of},
+    Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
+    document::{NO_STORE, as_unknown, error_response, own, problem_of},
 };
 use crate::{
     header::{PREFERENCE_APPLIED, Prefer, remove_preferences, retry_after},
@@ -58,8 +58,6 @@ impl OData {
         Self(())
     }
 }
-
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
 
@@ -126,11 +124,7 @@ impl Dialect for OData {
     }
 
     fn problem(&self, problem: &Problem, opt_in: &OptIn) -> Response<Bytes> {
-        let problem = problem.clone().status(match problem.kind {
-            ProblemKind::Expired => StatusCode::NOT_FOUND,
-            _ => problem.status,
-        });
-        error(&problem, version(opt_in.note.is_some()))
+        error(&as_unknown(problem), version(opt_in.note.is_some()))
     }
 
     fn header_names(&self) -> &'static [HeaderName] {
@@ -209,14 +203,8 @@ fn failure(outcome: Outcome, version: &HeaderValue) -> Response<Bytes> {
 }
 
 fn error(problem: &Problem, version: HeaderValue) -> Response<Bytes> {
-    let mut response = problem.to_response().map(|_| {
-        let mut body = b"{\"error\":".to_vec();
-        error_object(&error_code(problem.kind), &problem.detail, &mut body);
-        body.push(b'}');
-        body.into()
-    });
+    let mut response = error_response(problem);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(ODATA_VERSION, version);
     response
 }

@@ -490,6 +490,9 @@ impl Stage {
         } else if step == "the newest is cancelled" {
             let id = self.newest().await;
             self.operations.cancel(id).await.unwrap();
+        } else if step == "the newest is forgotten" {
+            let id = self.newest().await;
+            self.operations.forget(id).await.unwrap();
         } else if let Some(id) = step.strip_suffix(" is cancelled") {
             let id = self.names.resolve(id).parse().unwrap();
             self.operations.cancel(id).await.unwrap();
