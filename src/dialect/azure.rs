@@ -1,6 +1,9 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{NO_STORE, READ_ONLY, error_code, error_object, own, percent, problem_of, time},
+    document::{
+        NO_STORE, READ_ONLY, error_code, error_response, own, percent, problem_of, time,
+        write_failure,
+    },
 };
 use crate::{
     header::{idempotency_key, retry_after},
@@ -10,8 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use serde_json::value::RawValue;
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
 /// Where the status monitor is: on answers to initiating requests, as an absolute URL.
 pub const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
@@ -275,7 +277,7 @@ fn members(view: &View<'_>, result_is_elsewhere: bool, out: &mut Vec<u8>) {
     }
     if let Phase::Ended(outcome @ Outcome::Failed(_)) = phase {
         out.extend_from_slice(b",\"error\":");
-        failure(view, outcome, out);
+        write_failure(view, outcome, out);
     }
 }
 
@@ -299,59 +301,10 @@ fn resource<'a>(view: &View<'a>) -> Option<Cow<'a, str>> {
     Some(location.to_str().ok()?.to_owned().into())
 }
 
-/// The members of a JSON object, unread.
-type Members<'a> = BTreeMap<String, &'a RawValue>;
-
-/// A member that is a string.
-fn text(members: &Members<'_>, name: &str) -> Option<String> {
-    serde_json::from_str(members.get(name)?.get()).ok()
-}
-
-/// An error object has a code and a message at least.
-fn is_error_object(value: &RawValue) -> bool {
-    let members: Result<Members<'_>, _> = serde_json::from_str(value.get());
-    members.is_ok_and(|members| {
-        text(&members, "code").is_some() && text(&members, "message").is_some()
-    })
-}
-
-fn failure(view: &View<'_>, outcome: Outcome, out: &mut Vec<u8>) {
-    let Some(response) = view.response() else {
-        let problem = problem_of(outcome);
-        return error_object(&error_code(problem.kind), &problem.detail, out);
-    };
-    let body = view.small_json();
-    let told: Option<Members<'_>> = body
-        .as_deref()
-        .and_then(|body| serde_json::from_slice(body).ok());
-    let told = told.unwrap_or_default();
-    if let Some(error) = told.get("error").filter(|error| is_error_object(error)) {
-        return out.extend_from_slice(error.get().as_bytes());
-    }
-    let reason = response.status().canonical_reason().unwrap_or("Error");
-    let message = text(&told, "detail").or_else(|| text(&told, "title"));
-    let message = message.unwrap_or_else(|| reason.to_owned());
-    let code: String = reason.chars().filter(char::is_ascii_alphanumeric).collect();
-    error_object(&code, &message, out);
-}
-
 fn error(problem: &Problem) -> Response<Bytes> {
-    let problem = problem.clone().status(match problem.kind {
-        ProblemKind::Expired => StatusCode::NOT_FOUND,
-        ProblemKind::KeyReused => StatusCode::BAD_REQUEST,
-        _ => problem.status,
-    });
-    let code = error_code(problem.kind);
-    let mut response = problem.to_response().map(|_| {
-        let mut body = b"{\"error\":".to_vec();
-        error_object(&code, &problem.detail, &mut body);
-        body.push(b'}');
-        body.into()
-    });
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON);
-    if let Ok(code) = HeaderValue::try_from(&*code) {
-        headers.insert(ERROR_CODE, code);
+    let mut response = error_response(problem);
+    if let Ok(code) = HeaderValue::try_from(&*error_code(problem.kind)) {
+        response.headers_mut().insert(ERROR_CODE, code);
     }
     response
 }

@@ -6,8 +6,10 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use serde_json::value::RawValue;
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     io::Write,
     time::{Duration, UNIX_EPOCH},
 };
@@ -139,6 +141,61 @@ pub(super) fn error_code(kind: ProblemKind) -> Cow<'static, str> {
             words.collect::<String>().into()
         }
     }
+}
+
+/// The members of a JSON object, unread.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+/// A member that is a string.
+fn text(members: &Members<'_>, name: &str) -> Option<String> {
+    serde_json::from_str(members.get(name)?.get()).ok()
+}
+
+/// An error object has a code and a message at least.
+fn is_error_object(value: &RawValue) -> bool {
+    let members: Result<Members<'_>, _> = serde_json::from_str(value.get());
+    members.is_ok_and(|members| {
+        text(&members, "code").is_some() && text(&members, "message").is_some()
+    })
+}
+
+/// Writes the error of an operation that has failed: that of its response, if it has one of this form, or else by its status.
+pub(super) fn write_failure(view: &View<'_>, outcome: Outcome, out: &mut Vec<u8>) {
+    let Some(response) = view.response() else {
+        let problem = problem_of(outcome);
+        return error_object(&error_code(problem.kind), &problem.detail, out);
+    };
+    let body = view.small_json();
+    let told: Option<Members<'_>> = body
+        .as_deref()
+        .and_then(|body| serde_json::from_slice(body).ok());
+    let told = told.unwrap_or_default();
+    if let Some(error) = told.get("error").filter(|error| is_error_object(error)) {
+        return out.extend_from_slice(error.get().as_bytes());
+    }
+    let reason = response.status().canonical_reason().unwrap_or("Error");
+    let message = text(&told, "detail").or_else(|| text(&told, "title"));
+    let message = message.unwrap_or_else(|| reason.to_owned());
+    let code: String = reason.chars().filter(char::is_ascii_alphanumeric).collect();
+    error_object(&code, &message, out);
+}
+
+/// A failure of a request in that form. What is gone is as unknown.
+pub(super) fn error_response(problem: &Problem) -> Response<Bytes> {
+    let problem = problem.clone().status(match problem.kind {
+        ProblemKind::Expired => StatusCode::NOT_FOUND,
+        ProblemKind::KeyReused => StatusCode::BAD_REQUEST,
+        _ => problem.status,
+    });
+    let mut response = problem.to_response().map(|_| {
+        let mut body = b"{\"error\":".to_vec();
+        error_object(&error_code(problem.kind), &problem.detail, &mut body);
+        body.push(b'}');
+        body.into()
+    });
+    let json = const { HeaderValue::from_static(STATUS_DOCUMENT) };
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
 }
 
 /// The entity tag of a status document. Strong: two documents of one operation with one tag are the same to the byte.
