@@ -19,7 +19,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
+use tokio::{sync::Semaphore, task::JoinHandle};
 use tower::service_fn;
 use tower_lro::{
     Limits, MemoryStore, OperationHandle, Operations, Store,
@@ -611,7 +611,6 @@ async fn a_process_that_takes_its_own_operation_over_stops_the_run_before_at_onc
 async fn a_cancel_reaches_all_runs_of_an_operation() {
     let twice = Twice::over(Arc::<MemoryStore>::default()).await;
     assert_eq!(twice.operations.usage().running, 2);
-    let before = Instant::now();
     twice
         .operations
         .cancel(id_of(&twice.monitor))
@@ -622,7 +621,6 @@ async fn a_cancel_reaches_all_runs_of_an_operation() {
     })
     .await;
     assert_eq!(twice.dropped.lock().unwrap().len(), 2);
-    assert!(before.elapsed() < seconds(1), "not by their limits");
 }
 
 #[tokio::test(start_paused = true)]

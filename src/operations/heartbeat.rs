@@ -100,6 +100,11 @@ impl Heartbeat {
             runtime.spawn(renew(beating, heartbeat.lease / 3));
             drop(claims);
             hub::listen(engine);
+        } else {
+            drop(claims);
+        }
+        if let Some(void) = void {
+            void.live.raise(Signal::Ended);
         }
     }
 
@@ -124,14 +129,6 @@ impl Heartbeat {
             }
             Change::Claimable => {}
         }
-        drop(claims);
-        if let Some(void) = void {
-            void.live.raise(Signal::Ended);
-        }
-        drop(claims);
-        if let Some(void) = void {
-            void.live.raise(Signal::Ended);
-        }
     }
 
     /// Renews it no longer.
@@ -147,7 +144,8 @@ impl Heartbeat {
         }
     }
 
-    /// What to tell the store: of everything, or of what has changed, be it here or there. `None` when there is nothing left to see to.
+    /// What to tell the store: of everything, or of what has changed, be it here or there. `None` when there is nothing left
+    /// to see to.
     fn news(&self, everything: bool) -> Option<Vec<Held>> {
         let mut claims = self.claims();
         if claims.by_operation.is_empty() {
