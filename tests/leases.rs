@@ -147,6 +147,51 @@ async fn who_was_overtaken_ends_nothing() {
     assert_eq!(pair.outcome().await, "by attempt 2");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_cancel_elsewhere_is_heard_before_the_next_heartbeat() {
+    let store = Durable::default();
+    let (here, there) = (over(store.clone()), over(store.apart()));
+    let service = app(here.layer(), never);
+    let cancelled = accepted(&service, post("/")).await;
+    let other = accepted(&service, post("/")).await;
+    until("both run", || here.usage().running == 2).await;
+    there.cancel(drive::id_of(&cancelled)).await.unwrap();
+    assert_eq!(here.usage().running, 2);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(here.usage().running, 1);
+    there.cancel(drive::id_of(&other)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(here.usage().running, 0);
+    // Nobody asks for news of nothing.
+    let renewals = store.renewals();
+    tokio::time::sleep(LEASE * 10).await;
+    assert_eq!(store.renewals(), renewals);
+}
+
+/// The same on a real file, of which either has its own sight.
+#[tokio::test]
+async fn a_cancel_by_another_process_is_heard_long_before_the_next_heartbeat() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let options = tower_lro::store::SqliteOptions::default().lease(seconds(90));
+        over(options.open(folder.path().join("operations.db")).unwrap())
+    };
+    let (here, there) = (open(), open());
+    let (dropped, mut stopped) = tokio::sync::mpsc::unbounded_channel();
+    let service = app(here.layer(), move |_| {
+        let dropped = dropped.clone();
+        async move {
+            let _noted = OnDrop(move || dropped.send(()).unwrap());
+            pending().await
+        }
+    });
+    let monitor = accepted(&service, post("/")).await;
+    until("it runs", || here.usage().running == 1).await;
+    there.cancel(drive::id_of(&monitor)).await.unwrap();
+    let heard = tokio::time::timeout(seconds(20), stopped.recv()).await;
+    assert_eq!(heard.expect("a third of a lease is 30 s"), Some(()));
+}
+
 /// What runs for `time`.
 fn lasting(time: Duration) -> impl Fn(Request<Body>) -> Lasting + Clone + Send + Sync + 'static {
     move |_| {

@@ -39,6 +39,7 @@ mod google;
 mod jobs;
 mod node;
 mod odata;
+mod ogc;
 mod options;
 mod same_url;
 mod spa;
@@ -52,6 +53,7 @@ use axum::{
     body::Body,
     extract::OriginalUri,
     http::header,
+    response::Redirect,
     routing::{MethodRouter, get},
 };
 use http::{Request, Response, StatusCode};
@@ -128,6 +130,7 @@ async fn run(options: Options) -> Result<(), BoxError> {
             same_url::HELP,
         ),
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
+        ("/ogc/", ogc::router(&plain, &options, &base)?, ogc::HELP),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
         ("/v1", google::router(&plain, &options)?, google::HELP),
         ("/spa", spa::router(&plain, &options)?, spa::HELP),
@@ -327,6 +330,7 @@ fn site<const N: usize>(
     let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     let site = Router::new()
         .route("/", get(move || async move { (text, home) }))
+        .route("/ogc", get(|| async { Redirect::permanent("/ogc/") }))
         .route("/healthz", get(|| async { "ok\n" }))
         .nest("/plain", jobs)
         .fallback(unknown);

@@ -1,8 +1,8 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
     document::{
-        NO_STORE, READ_ONLY, error_code, error_of, error_response, has_body, own, percent,
-        problem_of, replayed, time,
+        NO_STORE, READ_ONLY, as_unknown, error_code, error_of, error_response, has_body, own,
+        percent, problem_of, replayed, time,
     },
 };
 use crate::{
@@ -292,11 +292,10 @@ fn resource<'a>(view: &View<'a>) -> Option<Cow<'a, str>> {
 }
 
 fn error(problem: &Problem) -> Response<Bytes> {
-    let problem = problem.clone().status(match problem.kind {
-        ProblemKind::Expired => StatusCode::NOT_FOUND,
-        ProblemKind::KeyReused => StatusCode::BAD_REQUEST,
-        _ => problem.status,
-    });
+    let mut problem = as_unknown(problem);
+    if problem.kind == ProblemKind::KeyReused {
+        problem = problem.status(StatusCode::BAD_REQUEST);
+    }
     let mut response = error_response(&problem);
     let headers = response.headers_mut();
     let code = error_code(problem.kind);

@@ -12,6 +12,7 @@ mod fhir;
 mod google_rest;
 mod mount;
 mod odata;
+mod ogc_processes;
 mod query;
 mod rfc;
 mod same_url;
@@ -28,6 +29,7 @@ pub use self::{
     google_rest::GoogleRest,
     mount::{Links, Mount, Route},
     odata::{ASYNC_RESULT, OData},
+    ogc_processes::OgcProcesses,
     rfc::{OPERATION_OUTCOME, Rfc},
     same_url::SameUrl,
     spa::Spa,

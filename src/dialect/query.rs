@@ -1,4 +1,7 @@
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// Names and values of a query, decoded as forms are. What is no UTF-8 has the replacement character, which no name and
 /// no value of a grammar has.
@@ -29,6 +32,56 @@ fn decoded(text: &str) -> Cow<'_, str> {
         rest = after;
     }
     String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
+/// A segment of a path, in which a plus stands for itself.
+pub(super) fn segment(text: &str) -> Cow<'_, str> {
+    match text.contains('+') {
+        true => decoded(&text.replace('+', "%2B")).into_owned().into(),
+        false => decoded(text),
+    }
+}
+
+/// A date-time of RFC 3339, section 5.6, cut down to milliseconds. What was before 1970 is its beginning: there were no
+/// operations.
+pub(super) fn date_time(text: &str) -> Option<SystemTime> {
+    // A plus that was not encoded was read as a space.
+    let text = text.to_ascii_uppercase().replace(' ', "+");
+    let (local, offset) = match text.strip_suffix('Z') {
+        Some(local) => (local, 0),
+        None => {
+            let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+            (local, offset_seconds(offset)?)
+        }
+    };
+    let (year, rest) = local.split_at_checked(4)?;
+    let is_year = year.bytes().all(|byte| byte.is_ascii_digit());
+    let is_time = rest.as_bytes().get(6) == Some(&b'T') && is_year;
+    let read = |year| humantime::parse_rfc3339(&format!("{year}{rest}Z")).ok();
+    let moment = match is_time.then(|| year < "1970")? {
+        // 29 February, if it was one, is in a leap year as well.
+        true => read("2000").map(|_| UNIX_EPOCH),
+        false => read(year),
+    }?;
+    let micros = moment.duration_since(UNIX_EPOCH).ok()?.as_micros();
+    let millis = i64::try_from(micros / 1_000).ok()? - offset * 1_000;
+    Some(UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+}
+
+/// `+01:30`, in seconds.
+fn offset_seconds(text: &str) -> Option<i64> {
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let number = |digits: &str, most: i64| {
+        let is_number = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number = digits.parse::<i64>().ok().filter(|_| is_number)?;
+        (number <= most).then_some(number)
+    };
+    let seconds = number(hours, 23)? * 3_600 + number(minutes, 59)? * 60;
+    match text.as_bytes().first()? {
+        b'+' => Some(seconds),
+        b'-' => Some(-seconds),
+        _ => None,
+    }
 }
 
 fn digit(byte: u8) -> Option<u8> {

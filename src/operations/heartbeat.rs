@@ -1,11 +1,12 @@
-use super::{Engine, Live, Signal, Sweeper};
+use super::{Engine, Live, Signal, Sweeper, hub};
 use crate::{
     record::{OperationId, Revision},
-    store::{Claim, Held},
+    store::{Change, Claim, Held},
     trace,
 };
 use std::{
     collections::HashMap,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -13,8 +14,9 @@ use tokio::time::Instant;
 
 /// Renews the claims of this process, all in one round trip, and hears which of them are void.
 ///
-/// Only there where claims lapse. It beats three times in a lease, so that one beat may fail; what has been seen of an
-/// operation in between is told within a second.
+/// Only there where claims lapse. It beats three times in a lease, so that one beat may fail. In between, what has been seen
+/// of an operation is told within a second; and of one that the store hints at, as when it was cancelled elsewhere, it is
+/// asked within a second whether its claim is void.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     lease: Duration,
@@ -36,6 +38,8 @@ struct Beat {
     live: Arc<Live>,
     /// What the store knows.
     told: Revision,
+    /// The store has hinted at it.
+    in_doubt: bool,
 }
 
 /// What has been seen is told no more often than this.
@@ -74,6 +78,7 @@ impl Heartbeat {
             token: claim.token(),
             told: live.sighting().revision,
             live: live.clone(),
+            in_doubt: false,
         };
         let mut claims = heartbeat.claims();
         let known = claims.by_operation.get(&claim.id());
@@ -93,10 +98,36 @@ impl Heartbeat {
                 over: false,
             };
             runtime.spawn(renew(beating, heartbeat.lease / 3));
+            drop(claims);
+            hub::listen(engine);
+        } else {
+            drop(claims);
         }
-        drop(claims);
         if let Some(void) = void {
             void.live.raise(Signal::Ended);
+        }
+    }
+
+    /// Whether there are claims to see to.
+    pub(super) fn beats(&self) -> bool {
+        self.claims().beating
+    }
+
+    /// The store hints at a change. It may be one's own, which is no reason to ask at once.
+    pub(super) fn hear(&self, change: Change) {
+        let mut claims = self.claims();
+        match change {
+            Change::Operation(id) => {
+                if let Some(beat) = claims.by_operation.get_mut(&id) {
+                    beat.in_doubt = true;
+                }
+            }
+            Change::Resync => {
+                for beat in claims.by_operation.values_mut() {
+                    beat.in_doubt = true;
+                }
+            }
+            Change::Claimable => {}
         }
     }
 
@@ -113,7 +144,8 @@ impl Heartbeat {
         }
     }
 
-    /// What to tell the store: of everything, or of what has changed. `None` when there is nothing left to see to.
+    /// What to tell the store: of everything, or of what has changed, be it here or there. `None` when there is nothing left
+    /// to see to.
     fn news(&self, everything: bool) -> Option<Vec<Held>> {
         let mut claims = self.claims();
         if claims.by_operation.is_empty() {
@@ -121,10 +153,11 @@ impl Heartbeat {
             claims.by_operation = HashMap::new();
             return None;
         }
-        let held = claims.by_operation.iter().filter_map(|(id, beat)| {
+        let held = claims.by_operation.iter_mut().filter_map(|(id, beat)| {
             let sighting = beat.live.sighting();
             let is_new = sighting.revision > beat.told;
-            (everything || is_new).then(|| Held {
+            let in_doubt = mem::take(&mut beat.in_doubt);
+            (everything || is_new || in_doubt).then(|| Held {
                 id: *id,
                 token: beat.token,
                 sighting: is_new.then_some(sighting),
@@ -176,11 +209,13 @@ struct Beating {
 
 impl Drop for Beating {
     fn drop(&mut self) {
-        if !self.over
-            && let Some(engine) = self.engine.upgrade()
+        if let Some(engine) = self.engine.upgrade()
             && let Some(heartbeat) = &engine.heartbeat
         {
-            heartbeat.claims().beating = false;
+            if !self.over {
+                heartbeat.claims().beating = false;
+            }
+            engine.hub.enough();
         }
     }
 }

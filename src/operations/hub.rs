@@ -1,4 +1,4 @@
-use super::Engine;
+use super::{Engine, Heartbeat};
 use crate::{record::OperationId, store::Change};
 use std::{
     collections::HashMap,
@@ -20,13 +20,13 @@ pub(crate) struct Hub {
     /// All readers, so that nothing is locked while nobody waits.
     readers: AtomicUsize,
     listening: AtomicBool,
-    /// Told when the engine goes, and with it the task that listens on its behalf.
-    gone: Arc<Notify>,
+    /// Told when there may be nothing left to listen for, be it that the engine goes.
+    enough: Arc<Notify>,
 }
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        self.gone.notify_one();
+        self.enough.notify_one();
     }
 }
 
@@ -46,6 +46,11 @@ pub(crate) enum Until {
 }
 
 impl Hub {
+    /// There may be nothing left to listen for.
+    pub(super) fn enough(&self) {
+        self.enough.notify_one();
+    }
+
     fn topics(&self) -> MutexGuard<'_, HashMap<OperationId, Arc<Topic>>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,36 +170,46 @@ impl Drop for Reader {
     }
 }
 
-/// Passes the store's hints on, as long as somebody waits for them.
-fn listen(engine: &Arc<Engine>) {
+/// Whether anybody needs the store's hints: who waits, and what runs here and may be ended elsewhere.
+fn is_wanted(engine: &Engine) -> bool {
+    let beats = engine.heartbeat.as_ref().is_some_and(Heartbeat::beats);
+    beats || engine.hub.readers() > 0
+}
+
+/// Passes the store's hints on, as long as anybody needs them.
+pub(super) fn listen(engine: &Arc<Engine>) {
     if engine.hub.listening.swap(true, Ordering::SeqCst) {
         return;
     }
     let mut changes = engine.store.changes();
     // Who has come since somebody listened last has looked, perhaps, before a change of which nobody here was told.
     engine.hub.all();
-    let (listening, gone) = (Listening(Arc::downgrade(engine)), engine.hub.gone.clone());
+    let (listening, enough) = (Listening(Arc::downgrade(engine)), engine.hub.enough.clone());
     tokio::spawn(async move {
-        let mut gone = pin!(gone.notified());
         loop {
-            let mut next = changes.next();
-            let change = poll_fn(|cx| match gone.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(None),
-                Poll::Pending => next.as_mut().poll(cx).map(Some),
-            });
-            let (Some(change), Some(engine)) = (change.await, listening.0.upgrade()) else {
+            let change = {
+                let (mut next, mut enough) = (changes.next(), pin!(enough.notified()));
+                let change = poll_fn(|cx| match enough.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => next.as_mut().poll(cx).map(Some),
+                });
+                change.await
+            };
+            let Some(engine) = listening.0.upgrade() else {
                 return;
             };
-            drop(next);
             match change {
-                Change::Operation(id) => engine.hub.ended(id),
-                Change::Claimable => {}
-                Change::Resync => engine.hub.all(),
+                Some(Change::Operation(id)) => engine.hub.ended(id),
+                Some(Change::Resync) => engine.hub.all(),
+                Some(Change::Claimable) | None => {}
             }
-            if engine.hub.readers() == 0 {
+            if let (Some(heartbeat), Some(change)) = (&engine.heartbeat, change) {
+                heartbeat.hear(change);
+            }
+            if !is_wanted(&engine) {
                 drop(listening);
                 // Whoever came in between may have found it listening still.
-                if engine.hub.readers() > 0 {
+                if is_wanted(&engine) {
                     listen(&engine);
                 }
                 return;

@@ -5,6 +5,7 @@ use super::support::{
 };
 use std::{
     fs,
+    num::NonZeroU32,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::Command,
@@ -12,7 +13,7 @@ use std::{
 use tower_lro::{
     Store,
     record::{Outcome, Phase},
-    store::{Lookup, SqliteErrorKind, SqliteStore, StoreErrorKind},
+    store::{Forget, Lookup, SqliteErrorKind, SqliteOptions, SqliteStore, StoreErrorKind},
 };
 
 #[track_caller]
@@ -278,4 +279,34 @@ async fn accepts_until_it_fails(path: &Path) {
         }
     }
     println!("found {}", find(&store, last.unwrap()).await.is_some());
+}
+
+#[tokio::test]
+async fn tombstones_beyond_a_lowered_limit_go_in_small_steps() {
+    let place = Place::new();
+    let bury = async |store: &SqliteStore| {
+        let id = accept(store, 1).await.id();
+        store.forget(id, Forget::Any).await.unwrap();
+        id
+    };
+    let store = place.open();
+    let first = bury(&store).await;
+    for _ in 1..300 {
+        bury(&store).await;
+    }
+    drop(store);
+    let store = place.open_with(SqliteOptions::default().tombstones(10));
+    let before = store.work().statements;
+    let last = bury(&store).await;
+    let statements = store.work().statements - before;
+    assert!(statements < 30, "{statements}");
+    assert_eq!(store.usage().tombstones, 300);
+    let batch = NonZeroU32::new(64).unwrap();
+    for left in [236, 172, 108, 44, 10] {
+        store.sweep(batch).await.unwrap();
+        assert_eq!(store.usage().tombstones, left);
+    }
+    assert_eq!(store.sweep(batch).await.unwrap().done, 0);
+    assert!(matches!(store.find(first).await, Ok(Lookup::Unknown)));
+    assert!(matches!(store.find(last).await, Ok(Lookup::Gone { .. })));
 }

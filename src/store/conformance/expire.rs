@@ -85,6 +85,19 @@ pub async fn a_tombstone_falls(make: Make) {
     assert_eq!(subject.store.usage().tombstones, 0);
 }
 
+/// A result that expired while nobody swept is remembered as long as any, from when it is swept.
+pub async fn a_tombstone_that_is_set_late_stands_as_long(make: Make) {
+    let subject = make(Wanted::default());
+    let late = subject.ended(Draft::default(), 1).await;
+    subject.clock.advance(KEEP_FOR + 2 * TOMBSTONE_FOR);
+    assert!(subject.is_gone(late).await);
+    subject.sweep().await;
+    subject.clock.advance(TOMBSTONE_FOR - MOMENT);
+    assert!(subject.is_gone(late).await);
+    subject.clock.advance(MOMENT);
+    assert!(subject.is_unknown(late).await);
+}
+
 /// A result that is kept for no time at all is gone at once.
 pub async fn a_result_may_be_kept_for_no_time(make: Make) {
     let subject = make(Wanted::default());

@@ -516,6 +516,7 @@ macro_rules! __store_cases {
         $crate::__store_cases!(@ $make, expire, [],
             a_result_is_gone_when_its_time_is_up,
             a_tombstone_falls,
+            a_tombstone_that_is_set_late_stands_as_long,
             a_result_may_be_kept_for_no_time,
             a_result_may_be_kept_for_ever,
             what_is_pending_does_not_expire,

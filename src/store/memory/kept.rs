@@ -40,7 +40,8 @@ pub(super) struct Kept {
     /// What was created, oldest first: sequence and hash.
     order: Order,
     tombstones: Tombstones,
-    /// What falls next.
+    /// What falls next. In order because each tombstone stands equally long from when it is set, be it late: so none has to
+    /// be put in between.
     burials: Burials,
     /// What can be run by others, by its place in the order of creation.
     reruns: HashMap<u64, Rerun>,

@@ -54,6 +54,9 @@ impl MemoryLimits {
     }
 
     /// How long a tombstone stands, and with it the idempotency key. Default: 24 hours.
+    ///
+    /// It counts from when the operation is let go: of one that expires, from the sweep, a minute later at most while the
+    /// engine runs. From the expiry on it is gone in any case.
     pub const fn tombstone_for(mut self, time: Duration) -> Self {
         self.tombstone_for = time;
         self

@@ -85,13 +85,16 @@ impl SqliteOptions {
     }
 
     /// Tombstones: what is remembered of operations that are gone. Above it the oldest go first, and their operations
-    /// were never here. Default: 1,000,000.
+    /// were never here; of a file that has more, in sweeps. Default: 1,000,000.
     pub const fn tombstones(mut self, at_most: u64) -> Self {
         self.tombstones = at_most;
         self
     }
 
     /// How long a tombstone stands, and with it the idempotency key. Default: 24 hours.
+    ///
+    /// It counts from when the operation is let go: of one that expires, from the sweep, a minute later at most while the
+    /// engine runs. From the expiry on it is gone in any case.
     pub const fn tombstone_for(mut self, time: Duration) -> Self {
         self.tombstone_for = time;
         self

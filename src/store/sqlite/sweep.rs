@@ -25,6 +25,9 @@ impl Tx<'_> {
     pub(super) fn sweep(&mut self, at_most: u32, asked: Tick) -> Result<Swept, Fault> {
         let mut swept = Swept::default();
         swept.done += self.lapse(at_most, asked, &mut swept.ended)?;
+        while swept.done < at_most && self.drop_surplus()? {
+            swept.done += 1;
+        }
         while swept.done < at_most && self.do_due(&mut swept.ended)? {
             swept.done += 1;
         }

@@ -425,18 +425,22 @@ impl<'w> Tx<'w> {
         }
         let falls = after(self.now, tombstone_for);
         self.write(sql::BURY, params![row.place, falls])?;
-        let standing = {
-            let totals = &mut self.shared.room.taken().totals;
-            totals.tombstones += 1;
-            totals.tombstones
-        };
-        for _ in tombstones..standing {
-            let Some(oldest) = self.read(sql::OLDEST_TOMBSTONE, [], |row| row.get(0))? else {
-                break;
-            };
+        self.shared.room.taken().totals.tombstones += 1;
+        self.drop_surplus()?;
+        Ok(())
+    }
+
+    /// Drops the oldest tombstone, if there are more than may be. One at a time: the limit may have been lowered by many,
+    /// which is for sweeps to see to.
+    pub(super) fn drop_surplus(&mut self) -> Result<bool, Fault> {
+        if self.shared.room.taken().totals.tombstones <= self.shared.tombstones {
+            return Ok(false);
+        }
+        let oldest = self.read(sql::OLDEST_TOMBSTONE, [], |row| row.get(0))?;
+        if let Some(oldest) = oldest {
             self.fall(oldest)?;
         }
-        Ok(())
+        Ok(oldest.is_some())
     }
 
     /// Drops a tombstone.
