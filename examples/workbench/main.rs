@@ -146,8 +146,8 @@ async fn run(options: Options) -> Result<(), BoxError> {
             x_operation::HELP,
         ),
     ];
-    let site =
-        site(&base, jobs::router(&plain, &options), prefixes).route("/usage", usage(&plain, &load));
+    let site = site(&base, jobs::router(&plain, &options)?, prefixes)
+        .route("/usage", usage(&plain, &load));
     if shares && !options.accept_only {
         // What is run again passes through all layers.
         let jobs = plain.worker::<_, Body>("default", site.clone());
@@ -319,6 +319,8 @@ fn site<const N: usize>(
          curl -i {base}/plain/status/ID -X DELETE          # cancels\n\
          curl -i {base}/plain/status/ID/status             # the status document\n\
          curl -i {base}/plain/status/ID/result -X DELETE   # forgets\n\
+         curl -i {base}/plain/see202 -d ms=400             # 202 while pending, then 303 to the result\n\
+         curl -i {base}/plain/seeother -d ms=400           # 200 with an ETag while pending, then 303\n\
          curl -i {base}/work -d hello                      # for load; monitors under /operations/ID\n\
          curl -i {base}/usage                              # what is held now\n\
          curl -i {base}/healthz\n"

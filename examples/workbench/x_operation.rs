@@ -11,7 +11,6 @@ curl -i {base}/xop/jobs -d ms=400                   # 202; X-Operation is relati
 curl -i '{base}/xop/jobs?forget=when-read' -d ms=400   # its record goes with whoever reads its end
 curl -i '{base}/xop/jobs?ms=400'                    # a query: takes its time
 curl -i {base}/xop/operations/ID                    # created, then completed or rejected
-curl -i {base}/plain/complete/ID --json '{}'        # an event from elsewhere: ends it
 ";
 
 /// What lies under `/xop`.

@@ -1,5 +1,5 @@
 """The source articles of the pattern, each by its own words: `requests` and `httpx` against `/todos`, `/two`,
-`/spa` and `/xop`."""
+`/spa`, `/xop`, `/plain/see202` and `/plain/seeother`."""
 
 import time
 import uuid
@@ -186,6 +186,26 @@ def a_command_may_be_forgotten_when_read():
     operation = operation_of(requests.post(BASE + "/xop/jobs?forget=when-read"))
     assert ended(lambda: requests.get(operation), created).json()["success"]
     assert requests.get(operation).status_code == 404
+
+
+@test
+def requests_is_led_from_a_monitor_to_the_result():
+    for path, pending in [("/plain/see202", 202), ("/plain/seeother", 200)]:
+        accepted = requests.post(BASE + path, json={"ms": 300, "echo": "r"})
+        assert accepted.status_code == 202
+        location = accepted.headers["location"]
+        first = requests.get(location)
+        assert first.status_code == pending
+        assert first.json()["status"] in ("accepted", "running")
+        if pending == 200:
+            again = requests.get(location, headers={"If-None-Match": first.headers["etag"]})
+            assert again.status_code in (200, 304)
+        done = ended(lambda: requests.get(location), lambda answer: "operation-outcome" not in answer.headers)
+        assert [step.status_code for step in done.history] == [303]
+        assert (done.status_code, done.json()["echo"], done.url) == (200, "r", location + "/result")
+        location = requests.post(BASE + path, json={"outcome": "fail", "echo": "why"}).headers["location"]
+        failed = ended(lambda: requests.get(location), lambda answer: "operation-outcome" not in answer.headers)
+        assert (failed.status_code, failed.json()["detail"]) == (422, "why")
 
 
 @test
