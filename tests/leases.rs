@@ -148,6 +148,22 @@ async fn who_was_overtaken_ends_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_process_listens_to_others_while_it_runs_something() {
+    let store = Durable::default();
+    let operations = over(store.clone());
+    let service = app(operations.layer(), lasting(seconds(5)));
+    for _ in 0..2 {
+        assert_eq!(store.listeners(), 0);
+        let monitor = accepted(&service, post("/")).await;
+        tokio::time::sleep(seconds(1)).await;
+        assert_eq!(store.listeners(), 1);
+        tokio::time::sleep(seconds(6)).await;
+        assert_eq!(get(&service, &monitor).await.text(), "done");
+    }
+    assert_eq!(store.listeners(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancel_elsewhere_is_heard_before_the_next_heartbeat() {
     let store = Durable::default();
     let (here, there) = (over(store.clone()), over(store.apart()));
