@@ -275,11 +275,12 @@ impl Engine {
         ending: Ending,
     ) -> Result<Settled, StoreError> {
         let at_once = self.complete(id, &ending).now().ok();
-        if let Some(settled) = at_once
-            && !is_uncertain(&settled)
-        {
-            return settled.inspect(|settled| self.tell(settled));
-        }
+        let mut is_unsure = match at_once {
+            Some(settled) if !is_uncertain(&settled) => {
+                return self.conclude(settled, ending.blob(), false);
+            }
+            uncertain => uncertain.is_some(),
+        };
         // In a task of its own: whoever asked for it may go away between the write and what follows from it.
         let engine = self.clone();
         let told = tokio::spawn(async move {
@@ -290,13 +291,39 @@ impl Engine {
                 if !is_uncertain(&settled) {
                     break;
                 }
-                let again = engine.complete(id, &ending).await;
-                settled = again.map(|settled| settled.after_uncertain(ours));
+                is_unsure = true;
+                settled = engine.complete(id, &ending).await;
             }
-            settled.inspect(|settled| engine.tell(settled))
+            if is_unsure {
+                settled = match settled {
+                    Ok(settled) => Ok(settled.after_uncertain(ours)),
+                    // That the last try was refused does not tell what became of those before.
+                    Err(error) => Err(StoreError::caused_by(StoreErrorKind::Uncertain, error)),
+                };
+            }
+            engine.conclude(settled, ending.blob(), is_unsure)
         });
         told.await
-            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
+            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Uncertain)))
+    }
+
+    /// Has what goes on here know of an end, and lets go of the blob that was written for it if it is of no use.
+    fn conclude(
+        self: &Arc<Self>,
+        settled: Result<Settled, StoreError>,
+        blob: Option<BlobId>,
+        is_unsure: bool,
+    ) -> Result<Settled, StoreError> {
+        match &settled {
+            Ok(Settled::Unknown) if !is_unsure => self.discard(blob),
+            Ok(settled) => {
+                self.tell(settled);
+                self.discard_unless_named(blob, settled);
+            }
+            Err(error) if error.kind() != StoreErrorKind::Uncertain => self.discard(blob),
+            Err(_) => {}
+        }
+        settled
     }
 
     /// Nobody needs a blob any more.
@@ -529,11 +556,7 @@ impl Operations {
         let stored = capture(&self.engine.store, begun, body).await?;
         let is_failure = self.engine.is_failure(&head);
         let ending = Ending::with_response(stored, is_failure, self.engine.clock.wall());
-        let blob = ending.blob();
         let settled = self.engine.end_now(id, ending).await;
-        if let Ok(settled) = &settled {
-            self.engine.discard_unless_named(blob, settled);
-        }
         settled.map_err(|error| match error.kind() {
             StoreErrorKind::Full => CompleteError::TooLarge,
             _ => CompleteError::Store(error),
