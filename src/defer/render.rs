@@ -80,8 +80,7 @@ fn age(headers: &mut HeaderMap, engine: &Engine, record: &Record) {
 }
 
 impl Engine {
-    /// Calls `render` with the view of a record. Its links are those of the face that accepted it, where that speaks the
-    /// same dialect; another's URLs would mean nothing to this one.
+    /// Calls `render` with the view of a record.
     pub(crate) fn view<T>(
         &self,
         face: &Face,
@@ -90,9 +89,7 @@ impl Engine {
         origin: &str,
         render: impl FnOnce(View<'_>) -> T,
     ) -> T {
-        let accepted_by = self.face_of(face, record);
-        let face = accepted_by.as_deref().unwrap_or(face);
-        let links = face.links(record.id, origin);
-        render(View::new(record, sighting, links, self.retry_after()))
+        let accepted_by = self.accepted_by(face, record);
+        render(accepted_by.view(face, record, sighting, origin, self.retry_after()))
     }
 }

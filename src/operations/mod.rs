@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     defer::DeferLayer,
-    dialect::{self, Dialect, Head, Links, Mount},
+    dialect::{self, Dialect, Head, Links, Mount, View},
     record::{
         BlobId, Capture, Ending, OperationId, Owner, Phase, Queue, Record, Revision, Sighting, Stop,
     },
@@ -191,6 +191,37 @@ impl Face {
     }
 }
 
+/// Where a record was accepted, as one face sees it.
+pub(crate) enum AcceptedBy {
+    /// There.
+    This,
+    /// Under another mount of the same dialect.
+    Alike(Arc<Face>),
+    /// In another dialect, or under a mount that is not here.
+    Other,
+}
+
+impl AcceptedBy {
+    /// The view of a record that was accepted so. Its links are those of the face that accepted it, where that speaks the
+    /// same dialect: another's URLs would mean nothing to this one, nor would what another has noted.
+    pub(crate) fn view<'a>(
+        &'a self,
+        face: &'a Face,
+        record: &'a Record,
+        sighting: Option<&'a Sighting>,
+        origin: &'a str,
+        retry_after: u32,
+    ) -> View<'a> {
+        let (face, is_noted) = match self {
+            Self::This => (face, true),
+            Self::Alike(other) => (&**other, true),
+            Self::Other => (face, false),
+        };
+        let view = View::new(record, sighting, face.links(record.id, origin), retry_after);
+        if is_noted { view } else { view.without_note() }
+    }
+}
+
 impl Engine {
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
@@ -256,16 +287,16 @@ impl Engine {
         Some(live?.sighting())
     }
 
-    /// The face that accepted a record, if it is another than `face`, mounted here, and of the same dialect.
-    pub(crate) fn face_of(&self, face: &Face, record: &Record) -> Option<Arc<Face>> {
+    /// Where a record was accepted, as `face` sees it.
+    pub(crate) fn accepted_by(&self, face: &Face, record: &Record) -> AcceptedBy {
         if Arc::ptr_eq(&face.name, &record.submission.face) || face.name == record.submission.face {
-            return None;
+            return AcceptedBy::This;
         }
         let faces = self.faces.lock().unwrap_or_else(PoisonError::into_inner);
-        faces
+        let alike = faces
             .iter()
-            .find(|other| other.name == record.submission.face && other.speaks_as(face))
-            .cloned()
+            .find(|other| other.name == record.submission.face && other.speaks_as(face));
+        alike.map_or(AcceptedBy::Other, |face| AcceptedBy::Alike(face.clone()))
     }
 
     /// Ends an operation from outside, and stops it where it runs here.

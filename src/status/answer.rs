@@ -287,19 +287,15 @@ impl<'a> Monitor<'a> {
             Err(error) => return self.problem(&self.unavailable(&error), head),
         };
         let origin = face.origin(head);
-        let faces: Vec<_> = page
+        let accepted: Vec<_> = page
             .records
             .iter()
-            .map(|record| engine.face_of(face, record))
+            .map(|record| engine.accepted_by(face, record))
             .collect();
-        let mut views = Vec::with_capacity(page.records.len());
-        for (record, accepted_by) in page.records.iter().zip(&faces) {
-            let links = accepted_by
-                .as_deref()
-                .unwrap_or(face)
-                .links(record.id, &origin);
-            views.push(View::new(record, None, links, engine.retry_after()));
-        }
+        let views = page.records.iter().zip(&accepted);
+        let views: Vec<_> = views
+            .map(|(record, by)| by.view(face, record, None, &origin, engine.retry_after()))
+            .collect();
         let listing = Listing::new(&views, list, page.next, &face.mount).origin(&origin);
         face.dialect.listed(&listing, head).map(ReplyBody::new)
     }
