@@ -8,6 +8,7 @@ use crate::{
     record::{Outcome, Record, Sighting},
 };
 use http::{HeaderMap, Method, Response, StatusCode, header};
+use http_body::Body;
 use std::sync::Arc;
 
 /// What was asked, and what came of it.
@@ -66,6 +67,22 @@ pub(crate) fn render(
         response.body_mut().tell_when_read(engine, record.id);
     }
     response
+}
+
+/// HEAD gets what GET would, but the body (RFC 9110, section 9.3.2).
+pub(crate) fn without_body(response: Response<ReplyBody>, head: Head<'_>) -> Response<ReplyBody> {
+    if head.method != Method::HEAD {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let has_none = matches!(
+        parts.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    if let (false, Some(length)) = (has_none, body.size_hint().exact()) {
+        parts.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    Response::from_parts(parts, ReplyBody::default())
 }
 
 /// A result that caches may keep is as old as its end (RFC 9111, section 5.1), whatever new `Date` it is sent with.

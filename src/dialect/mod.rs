@@ -135,7 +135,7 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
     /// [`answer`](Self::answer) to [`Ask::Monitor`] instead of [`accepted`](Self::accepted); the name is free again once the
     /// operation is gone. One that has failed or was cancelled tells one repeat so, and is forgotten with that. Names
     /// count for an owner, so there must be an owner rule, or [shared keys](crate::Builder::shared_keys); with a rule a
-    /// request of nobody passes.
+    /// request of nobody passes. A HEAD of what a GET has begun is answered as that, and passes where there is nothing.
     fn is_named_by_request(&self) -> bool {
         false
     }
