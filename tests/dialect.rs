@@ -349,3 +349,48 @@ async fn a_problem_is_told_with_what_was_noted() {
     let response = operations.status_service().oneshot(poll).await.unwrap();
     assert_eq!(text(response).await.1, "unknown noted");
 }
+
+/// The same words in another language, for all that the engine knows.
+#[derive(Debug)]
+struct Foreign(Words);
+
+impl Dialect for Foreign {
+    fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
+        self.0.address(head, route)
+    }
+
+    fn accepted(&self, view: &View<'_>, opt_in: &OptIn) -> Response<Answer> {
+        self.0.accepted(view, opt_in)
+    }
+
+    fn answer(&self, view: &View<'_>, ask: Ask, head: Head<'_>) -> Response<Answer> {
+        self.0.answer(view, ask, head)
+    }
+
+    fn listed(&self, listing: &Listing<'_>, _: Head<'_>) -> Response<Bytes> {
+        let notes = listing
+            .views()
+            .iter()
+            .map(|view| view.note().unwrap_or("-"));
+        Response::new(notes.collect::<Vec<_>>().join(" ").into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_dialect_has_noted_no_other_is_told() {
+    let (operations, _) = operations();
+    let alike = operations.also("/alike", Words).unwrap();
+    let foreign = operations.also("/foreign", Foreign(Words)).unwrap();
+    let id = accept(&operations, SECOND, &Arc::default()).await;
+    let told = async |face: &Operations, path: &str| {
+        let poll = request(Method::GET, path);
+        let response = face.status_service().oneshot(poll).await.unwrap();
+        text(response).await.1
+    };
+    let noted = told(&operations, &format!("/operations/{id}")).await;
+    assert!(noted.starts_with("running, noted"), "{noted}");
+    let noted = told(&alike, &format!("/alike/{id}")).await;
+    assert!(noted.starts_with("running, noted"), "{noted}");
+    assert_eq!(told(&foreign, &format!("/foreign/{id}")).await, "running");
+    assert_eq!(told(&foreign, "/foreign").await, "-");
+}

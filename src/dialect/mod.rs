@@ -135,7 +135,7 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
     /// [`answer`](Self::answer) to [`Ask::Monitor`] instead of [`accepted`](Self::accepted); the name is free again once the
     /// operation is gone. One that has failed or was cancelled tells one repeat so, and is forgotten with that. Names
     /// count for an owner, so there must be an owner rule, or [shared keys](crate::Builder::shared_keys); with a rule a
-    /// request of nobody passes.
+    /// request of nobody passes. A HEAD of what a GET has begun is answered as that, and passes where there is nothing.
     fn is_named_by_request(&self) -> bool {
         false
     }
@@ -479,6 +479,7 @@ pub struct View<'a> {
     retry_after: u32,
     polls: Option<Polls>,
     is_done: bool,
+    has_note: bool,
 }
 
 impl<'a> View<'a> {
@@ -499,6 +500,15 @@ impl<'a> View<'a> {
             retry_after,
             polls: None,
             is_done: false,
+            has_note: true,
+        }
+    }
+
+    /// Another dialect has noted what there is.
+    pub(crate) fn without_note(self) -> Self {
+        Self {
+            has_note: false,
+            ..self
         }
     }
 
@@ -527,10 +537,12 @@ impl<'a> View<'a> {
         self.is_done
     }
 
-    /// What [`Dialect::opt_in`] noted of the initiating request. Another dialect may have accepted it.
+    /// What [`Dialect::opt_in`] noted of the initiating request. Nothing where another dialect accepted that, or the mount
+    /// that did is not here: its words could be taken for one's own.
     #[must_use]
     pub fn note(&self) -> Option<&'a str> {
-        self.record.submission.note.as_deref()
+        let note = self.record.submission.note.as_deref();
+        note.filter(|_| self.has_note)
     }
 
     /// Its name.

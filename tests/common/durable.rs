@@ -65,6 +65,8 @@ pub(crate) struct Faults {
     pub(crate) renewals_hang: bool,
     /// Chunks from this one on can't be written, for this reason.
     pub(crate) append: Option<(u32, StoreErrorKind)>,
+    /// Nothing can be completed, for this reason.
+    pub(crate) complete: Option<StoreErrorKind>,
     /// Chunks from this one on can't be read, for this reason.
     pub(crate) read: Option<(u32, StoreErrorKind)>,
 }
@@ -367,6 +369,9 @@ impl Store for Durable {
         sighting: Option<Sighting>,
     ) -> StoreFuture<'_, Settled> {
         self.later(move || {
+            if let Some(kind) = self.faults().complete {
+                return Err(StoreError::new(kind));
+            }
             let blob = ending.blob();
             let settled = now(self.inner.complete(id, ending, sighting))?;
             if let Settled::Done(_) = settled {
