@@ -17,7 +17,7 @@ mod trace;
 pub use self::{
     defer::{Defer, DeferLayer, admit},
     dialect::{
-        ArchitectureCenter, Azure, Dialect, Fhir, GoogleRest, Head, OData, OgcProcesses, Rfc,
+        ArchitectureCenter, Arm, Azure, Dialect, Fhir, GoogleRest, Head, OData, OgcProcesses, Rfc,
         SameUrl, Spa, TwoOhTwo,
     },
     operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},

@@ -6,6 +6,7 @@
 //! **Unstable**: the trait may change in minor releases.
 
 mod architecture_center;
+mod arm;
 mod azure;
 mod document;
 mod fhir;
@@ -22,6 +23,7 @@ mod two_oh_two;
 pub(crate) use self::mount::origin;
 pub use self::{
     architecture_center::ArchitectureCenter,
+    arm::{AZURE_ASYNC_OPERATION, Arm},
     azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
     fhir::{Fhir, X_EXPORT_STATUS, X_PROGRESS},
