@@ -32,6 +32,7 @@
 //!
 //! Load of 10,000 connections wants as many open files: `ulimit -n 20000`.
 
+mod arm;
 mod azure;
 mod cors;
 mod fhir;
@@ -122,6 +123,7 @@ async fn run(options: Options) -> Result<(), BoxError> {
     let load = work::operations(options.base_url.as_deref(), store)?;
     // One store for all dialects.
     let prefixes = [
+        ("/subscriptions", arm::router(&plain, &options)?, arm::HELP),
         ("/azure", azure::router(&plain, &options)?, azure::HELP),
         (
             "/sameurl",
