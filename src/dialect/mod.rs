@@ -9,6 +9,7 @@ mod architecture_center;
 mod arm;
 mod azure;
 mod document;
+mod durable_functions;
 mod fhir;
 mod google_rest;
 mod mount;
@@ -26,6 +27,7 @@ pub use self::{
     arm::{AZURE_ASYNC_OPERATION, Arm},
     azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
+    durable_functions::{CONTINUATION_TOKEN, DurableFunctions},
     fhir::{Fhir, X_EXPORT_STATUS, X_PROGRESS},
     google_rest::GoogleRest,
     mount::{Links, Mount, Route},
