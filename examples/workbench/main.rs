@@ -35,6 +35,7 @@
 mod arm;
 mod azure;
 mod cors;
+mod durable;
 mod fhir;
 mod google;
 mod jobs;
@@ -133,6 +134,11 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
         ("/ogc/", ogc::router(&plain, &options, &base)?, ogc::HELP),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
+        (
+            "/durable",
+            durable::router(&plain, &options)?,
+            durable::HELP,
+        ),
         ("/v1", google::router(&plain, &options)?, google::HELP),
         ("/spa", spa::router(&plain, &options)?, spa::HELP),
         ("/todos", todos::router(&plain, &options)?, todos::HELP),
