@@ -21,7 +21,10 @@ use std::{
 };
 use tokio::{sync::oneshot, task::yield_now};
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
-use tower_lro::{Azure, Builder, Fhir, GoogleRest, OData, Operations, Owner, Rfc, dialect::Head};
+use tower_lro::{
+    Arm, Azure, Builder, DurableFunctions, Fhir, GoogleRest, OData, Operations, Owner, Rfc,
+    dialect::Head,
+};
 
 type Ask = Request<Full<Bytes>>;
 type Served = BoxCloneSyncService<Ask, Collected, Infallible>;
@@ -95,6 +98,23 @@ fn rfc() -> Protocol {
     }
 }
 
+fn arm() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(Arm::new()),
+        submit: || request(Method::PUT, "/things/x", &[]),
+        monitor: |accepted| field(accepted, "azure-asyncoperation"),
+        seen: |answer| match json(answer)["status"].as_str() {
+            Some("Accepted" | "Running") => Pending,
+            Some("Succeeded") => Succeeded,
+            Some("Failed") => Failed,
+            Some("Canceled") => Cancelled,
+            _ => by_status(answer),
+        },
+        cancel: |monitor| Some(request(Method::POST, &format!("{monitor}/cancel"), &[])),
+        forget: |_| None,
+    }
+}
+
 fn azure() -> Protocol {
     Protocol {
         dialect: |builder| builder.dialect(Azure::new()),
@@ -108,6 +128,22 @@ fn azure() -> Protocol {
             _ => by_status(answer),
         },
         cancel: |monitor| Some(request(Method::POST, &format!("{monitor}:cancel"), &[])),
+        forget: delete,
+    }
+}
+
+fn durable_functions() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(DurableFunctions::new()),
+        submit: || request(Method::POST, "/jobs", &[]),
+        monitor: |accepted| field(accepted, "location"),
+        seen: |answer| match json(answer)["runtimeStatus"].as_str() {
+            Some("Completed") => Succeeded,
+            Some("Failed") => Failed,
+            Some("Terminated") => Cancelled,
+            _ => by_status(answer),
+        },
+        cancel: |monitor| Some(request(Method::POST, &format!("{monitor}/terminate"), &[])),
         forget: delete,
     }
 }
@@ -342,5 +378,5 @@ macro_rules! laws {
 
 mod what_a_client_sees_is_lawful {
     use super::*;
-    laws! { azure fhir google odata rfc }
+    laws! { arm azure durable_functions fhir google odata rfc }
 }

@@ -32,8 +32,10 @@
 //!
 //! Load of 10,000 connections wants as many open files: `ulimit -n 20000`.
 
+mod arm;
 mod azure;
 mod cors;
+mod durable;
 mod fhir;
 mod google;
 mod jobs;
@@ -122,6 +124,7 @@ async fn run(options: Options) -> Result<(), BoxError> {
     let load = work::operations(options.base_url.as_deref(), store)?;
     // One store for all dialects.
     let prefixes = [
+        ("/subscriptions", arm::router(&plain, &options)?, arm::HELP),
         ("/azure", azure::router(&plain, &options)?, azure::HELP),
         (
             "/sameurl",
@@ -131,6 +134,11 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
         ("/ogc/", ogc::router(&plain, &options, &base)?, ogc::HELP),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
+        (
+            "/durable",
+            durable::router(&plain, &options)?,
+            durable::HELP,
+        ),
         ("/v1", google::router(&plain, &options)?, google::HELP),
         ("/spa", spa::router(&plain, &options)?, spa::HELP),
         ("/todos", todos::router(&plain, &options)?, todos::HELP),

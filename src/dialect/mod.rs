@@ -6,8 +6,10 @@
 //! **Unstable**: the trait may change in minor releases.
 
 mod architecture_center;
+mod arm;
 mod azure;
 mod document;
+mod durable_functions;
 mod fhir;
 mod google_rest;
 mod mount;
@@ -22,8 +24,10 @@ mod two_oh_two;
 pub(crate) use self::mount::origin;
 pub use self::{
     architecture_center::ArchitectureCenter,
+    arm::{AZURE_ASYNC_OPERATION, Arm},
     azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
+    durable_functions::{CONTINUATION_TOKEN, DurableFunctions},
     fhir::{Fhir, X_EXPORT_STATUS, X_PROGRESS},
     google_rest::GoogleRest,
     mount::{Links, Mount, Route},
