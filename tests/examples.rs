@@ -465,6 +465,50 @@ async fn hyper_defers_a_function_of_incoming() {
 }
 
 #[tokio::test]
+async fn x_operation_completes_what_the_shop_tells_of() {
+    let program = Program::start("x_operation", &[]).await;
+    let order = async |what: &str| {
+        let accepted = program.ask(Ask::post("/orders", what)).await;
+        assert_eq!(accepted.status, 202, "{accepted:?}");
+        let field = |name| format!("/{}", accepted.field(name).unwrap());
+        (field("x-operation"), field("x-resource"))
+    };
+    let ended = async |operation: &str| {
+        let ended = async {
+            loop {
+                let document = program.ask(Ask::get(operation)).await.json();
+                if document["state"] != "created" {
+                    break document;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, ended).await.unwrap()
+    };
+    let (operation, resource) = order("three apples").await;
+    assert_eq!(program.ask(Ask::get(&resource)).await.status, 404);
+    let completed = ended(&operation).await;
+    assert_eq!(completed["code"], json!("success"));
+    assert_eq!(
+        format!("/{}", completed["resource"].as_str().unwrap()),
+        resource
+    );
+    let made = program.ask(Ask::get(&resource)).await;
+    assert_eq!((made.status, made.text()), (200, "three apples"));
+
+    let (operation, _) = order("three moons").await;
+    let rejected = ended(&operation).await;
+    assert_eq!(
+        (&rejected["state"], &rejected["code"]),
+        (&json!("rejected"), &json!("out_of_stock"))
+    );
+    assert_eq!(program.ask(Ask::post("/orders", "")).await.status, 400);
+
+    program.interrupt();
+    assert_eq!(program.end().await, "");
+}
+
+#[tokio::test]
 async fn dialect_speaks_as_it_was_written_to() {
     let program = Program::start("dialect", &[]).await;
 

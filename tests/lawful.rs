@@ -22,8 +22,8 @@ use std::{
 use tokio::{sync::oneshot, task::yield_now};
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lro::{
-    Arm, Azure, Builder, DurableFunctions, Fhir, GoogleRest, OData, Operations, Owner, Rfc,
-    dialect::Head,
+    ArchitectureCenter, Arm, Azure, Builder, DurableFunctions, Fhir, GoogleRest, OData, Operations,
+    Owner, Rfc, Spa, TwoOhTwo, XOperation, dialect::Head,
 };
 
 type Ask = Request<Full<Bytes>>;
@@ -192,6 +192,83 @@ fn google() -> Protocol {
         },
         cancel: |monitor| Some(request(Method::POST, &format!("{monitor}:cancel"), &[])),
         forget: delete,
+    }
+}
+
+fn architecture_center() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(ArchitectureCenter::new()),
+        submit: || request(Method::POST, "/jobs", &[]),
+        monitor: |accepted| field(accepted, "location"),
+        seen: |answer| match json(answer)["status"].as_str() {
+            Some("Pending" | "Running") => Pending,
+            Some("Succeeded") if answer.status() == StatusCode::SEE_OTHER => Succeeded,
+            Some("Cancelled") => Cancelled,
+            _ => by_status(answer),
+        },
+        cancel: delete,
+        forget: |monitor| delete(&format!("{monitor}/result")),
+    }
+}
+
+fn dotnet() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(ArchitectureCenter::dotnet()),
+        seen: |answer| match (answer.status().as_u16(), &json(answer)["error"]) {
+            (200, _) => Pending,
+            (302, _) => Succeeded,
+            (400, error) if error == "The operation was cancelled." => Cancelled,
+            _ => by_status(answer),
+        },
+        ..architecture_center()
+    }
+}
+
+/// At the result, where alone a failure is told.
+fn two_oh_two() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(TwoOhTwo::new()),
+        submit: || request(Method::GET, "/deferredjob", &[]),
+        monitor: |accepted| field(accepted, "location").replace("/monitor/", "/result/"),
+        seen: |answer| match answer.headers().contains_key(header::RETRY_AFTER) {
+            true => Pending,
+            false => by_status(answer),
+        },
+        cancel: |_| None,
+        forget: |_| None,
+    }
+}
+
+fn spa() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(Spa::new()),
+        submit: || request(Method::POST, "/jobs", &[]),
+        monitor: |accepted| json(accepted)["location"].as_str().unwrap().to_owned(),
+        seen: |answer| match json(answer)["properties"]["status"].as_str() {
+            Some("Waiting" | "Running") => Pending,
+            Some("Succeeded") => Succeeded,
+            Some("Failed") => Failed,
+            Some("Cancelled") => Cancelled,
+            _ => by_status(answer),
+        },
+        cancel: |monitor| Some(request(Method::POST, &format!("{monitor}/cancel"), &[])),
+        forget: |_| None,
+    }
+}
+
+fn x_operation() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(XOperation::new()),
+        submit: || request(Method::POST, "/jobs", &[]),
+        monitor: |accepted| format!("/{}", field(accepted, "x-operation")),
+        seen: |answer| match (json(answer)["state"].as_str(), &json(answer)["success"]) {
+            (Some("created"), Value::Bool(false)) => Pending,
+            (Some("completed"), Value::Bool(true)) => Succeeded,
+            (Some("rejected"), Value::Bool(false)) => Failed,
+            _ => by_status(answer),
+        },
+        cancel: |_| None,
+        forget: |_| None,
     }
 }
 
@@ -378,5 +455,5 @@ macro_rules! laws {
 
 mod what_a_client_sees_is_lawful {
     use super::*;
-    laws! { arm azure durable_functions fhir google odata rfc }
+    laws! { architecture_center arm azure dotnet durable_functions fhir google odata rfc spa two_oh_two x_operation }
 }

@@ -9,6 +9,11 @@ fn styled(builder: Builder, given: &str) -> Option<Builder> {
     Some(match given {
         "style see_other" => builder.dialect(Rfc::see_other()),
         "style see_other_from_ok" => builder.dialect(Rfc::see_other_from_ok()),
+        "style new, ok_while_pending" => builder.dialect(Rfc::new().ok_while_pending()),
+        "style new, failures_as_documents" => builder.dialect(Rfc::new().failures_as_documents()),
+        "style see_other_from_ok, failures_as_documents" => {
+            builder.dialect(Rfc::see_other_from_ok().failures_as_documents())
+        }
         _ => return None,
     })
 }
@@ -23,6 +28,7 @@ transcripts! {
     a_response_that_breaks_off_is_an_error = "error-in-body"
     a_service_that_fails_in_getting_ready_has_failed = "error-not-ready"
     what_expires_is_gone_and_later_unknown = "expired"
+    a_failure_may_be_a_document = "failures-as-documents"
     what_is_forgotten_is_gone_and_later_unknown = "forgotten"
     a_failing_status_of_the_handler_is_replayed = "handler-error-status"
     head_is_get_without_a_body_and_delivers_nothing = "head"
@@ -44,7 +50,9 @@ transcripts! {
     refusals_leave_nothing_behind = "refused"
     a_replay_follows_its_table = "replay"
     a_response_too_long_to_be_stored_is_a_problem = "result-too-large"
+    ok_while_pending_has_a_tag_until_the_replay = "ok-while-pending"
     see_other_points_at_the_result = "see-other"
+    see_other_goes_with_failures_as_documents = "see-other-failures-as-documents"
     see_other_from_ok_has_a_tag_while_pending = "see-other-from-ok"
     a_response_is_replayed_as_often_as_asked = "success"
     what_runs_too_long_times_out = "time-out"

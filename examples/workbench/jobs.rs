@@ -24,10 +24,14 @@ use std::{
 };
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_lro::{CompleteError, DeferLayer, OperationHandle, Operations, store::Settled};
+use tower_lro::{
+    BuildError, CompleteError, DeferLayer, OperationHandle, Operations, Rfc, store::Settled,
+};
 
 /// What lies under `/plain`.
-pub(crate) fn router(operations: &Operations, options: &Options) -> Router {
+pub(crate) fn router(operations: &Operations, options: &Options) -> Result<Router, BuildError> {
+    let see202 = operations.also("/plain/see202/status", Rfc::see_other())?;
+    let seeother = operations.also("/plain/seeother/status", Rfc::see_other_from_ok())?;
     let completing = operations.clone();
     let complete = post(
         async move |Path(id): Path<String>, response: Request<Body>| {
@@ -37,8 +41,12 @@ pub(crate) fn router(operations: &Operations, options: &Options) -> Router {
     let routes = Router::new()
         .route("/jobs", service(&layer(operations, options), options))
         .route("/complete/{id}", complete)
-        .nest_service("/status", operations.status_service());
-    open(routes, operations)
+        .route("/see202", service(&layer(&see202, options), options))
+        .route("/seeother", service(&layer(&seeother, options), options))
+        .nest_service("/status", operations.status_service())
+        .nest_service("/see202/status", see202.status_service())
+        .nest_service("/seeother/status", seeother.status_service());
+    Ok(open(routes, operations))
 }
 
 /// How jobs are deferred, in every dialect.

@@ -48,6 +48,7 @@ mod spa;
 mod todos;
 mod two_oh_two;
 mod work;
+mod x_operation;
 
 use axum::{
     Json, Router,
@@ -147,9 +148,14 @@ async fn run(options: Options) -> Result<(), BoxError> {
             two_oh_two::router(&plain, &options)?,
             two_oh_two::HELP,
         ),
+        (
+            "/xop",
+            x_operation::router(&plain, &options)?,
+            x_operation::HELP,
+        ),
     ];
-    let site =
-        site(&base, jobs::router(&plain, &options), prefixes).route("/usage", usage(&plain, &load));
+    let site = site(&base, jobs::router(&plain, &options)?, prefixes)
+        .route("/usage", usage(&plain, &load));
     if shares && !options.accept_only {
         // What is run again passes through all layers.
         let jobs = plain.worker::<_, Body>("default", site.clone());
@@ -321,6 +327,8 @@ fn site<const N: usize>(
          curl -i {base}/plain/status/ID -X DELETE          # cancels\n\
          curl -i {base}/plain/status/ID/status             # the status document\n\
          curl -i {base}/plain/status/ID/result -X DELETE   # forgets\n\
+         curl -i {base}/plain/see202 -d ms=400             # 202 while pending, then 303 to the result\n\
+         curl -i {base}/plain/seeother -d ms=400           # 200 with an ETag while pending, then 303\n\
          curl -i {base}/work -d hello                      # for load; monitors under /operations/ID\n\
          curl -i {base}/usage                              # what is held now\n\
          curl -i {base}/healthz\n"

@@ -2,7 +2,7 @@ use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
     document::{
         NO_STORE, Told, as_unknown, asked, expires, field, filled, is_template, own, percent,
-        problem_of, replayed, time,
+        problem_of, replayed, string_or_null, time,
     },
 };
 use crate::{
@@ -183,15 +183,17 @@ impl ArchitectureCenter {
             Phase::Ended(_) => b",\"status\":\"Failed\",\"location\":",
         });
         let target = self.leads_to(view);
-        text(out, target.as_ref().and_then(|target| target.to_str().ok()));
+        string_or_null(out, target.as_ref().and_then(|target| target.to_str().ok()));
         match view.ending() {
             None => out.extend_from_slice(b",\"completedAt\":null"),
             ending => time(out, ",\"completedAt\":", ending.map(|ending| ending.at)),
         }
         out.extend_from_slice(b",\"error\":");
         match view.phase() {
-            Phase::Ended(Outcome::Succeeded) | Phase::Accepted | Phase::Running => text(out, None),
-            Phase::Ended(outcome) => text(out, Some(&failure(view, outcome).detail)),
+            Phase::Ended(Outcome::Succeeded) | Phase::Accepted | Phase::Running => {
+                string_or_null(out, None)
+            }
+            Phase::Ended(outcome) => string_or_null(out, Some(&failure(view, outcome).detail)),
         }
         out.push(b'}');
     }
@@ -297,14 +299,6 @@ fn as_result(response: Response<Answer>) -> Response<Answer> {
         Answer::Bytes(bytes) => Answer::Instead(bytes),
         other => other,
     })
-}
-
-/// A string, or `null`.
-fn text(out: &mut Vec<u8>, text: Option<&str>) {
-    match text {
-        Some(text) => json::string(out, text),
-        None => out.extend_from_slice(b"null"),
-    }
 }
 
 /// What went wrong: the handler's own words, or this crate's.

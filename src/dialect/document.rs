@@ -118,6 +118,14 @@ pub(super) fn time(out: &mut Vec<u8>, name: &str, time: Option<Timestamp>) {
     }
 }
 
+/// Writes a string, or `null`.
+pub(super) fn string_or_null(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => json::string(out, text),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
 /// Writes the members of an error as OData has them (JSON format, section 21.1), and Azure after it.
 pub(super) fn error_object(code: &str, message: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"code\":");

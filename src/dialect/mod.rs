@@ -20,6 +20,7 @@ mod rfc;
 mod same_url;
 mod spa;
 mod two_oh_two;
+mod x_operation;
 
 pub(crate) use self::mount::origin;
 pub use self::{
@@ -37,6 +38,7 @@ pub use self::{
     same_url::SameUrl,
     spa::Spa,
     two_oh_two::TwoOhTwo,
+    x_operation::{X_OPERATION, X_RESOURCE, XOperation},
 };
 
 use crate::{

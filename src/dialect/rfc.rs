@@ -6,7 +6,7 @@ use crate::{
     header::{PREFERENCE_APPLIED, remove_preferences, retry_after},
     json,
     problem::{Problem, ProblemKind},
-    record::Phase,
+    record::{Outcome, Phase},
     store::{Cursor, StateSet},
 };
 use bytes::Bytes;
@@ -30,17 +30,27 @@ pub const OPERATION_OUTCOME: HeaderName = HeaderName::from_static("operation-out
 ///
 /// `Prefer: wait=n` holds the answer back: on the initiating request and on the monitor until the operation ends, on
 /// `…/status` with `If-None-Match` until it changes.
+///
+/// # Options
+///
+/// Where the result is, how a pending monitor is answered, and how a failure is told can be chosen each by itself:
+///
+/// ```
+/// # use tower_lro::Rfc;
+/// let dialect = Rfc::see_other().ok_while_pending().failures_as_documents();
+/// ```
+///
+/// | `GET` monitor | pending | succeeded | failed with a response | ended without |
+/// | --- | --- | --- | --- | --- |
+/// | [`new`](Self::new) | 202, document | the response | the response | its problem |
+/// | [`see_other`](Self::see_other) | 202, document | 303, document | 303, document | its problem |
+/// | [`ok_while_pending`](Self::ok_while_pending) | 200, document, `ETag` | as without | as without | as without |
+/// | [`failures_as_documents`](Self::failures_as_documents) | as without | as without | 200, document | 200, document |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rfc {
-    style: Style,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Style {
-    #[default]
-    Replay,
-    SeeOther,
-    SeeOtherFromOk,
+    see_other: bool,
+    failures_as_documents: bool,
+    ok_while_pending: bool,
 }
 
 impl Rfc {
@@ -48,7 +58,9 @@ impl Rfc {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            style: Style::Replay,
+            see_other: false,
+            failures_as_documents: false,
+            ok_while_pending: false,
         }
     }
 
@@ -56,7 +68,8 @@ impl Rfc {
     #[must_use]
     pub const fn see_other() -> Self {
         Self {
-            style: Style::SeeOther,
+            see_other: true,
+            ..Self::new()
         }
     }
 
@@ -64,8 +77,40 @@ impl Rfc {
     /// monitor for a resource of its own.
     #[must_use]
     pub const fn see_other_from_ok() -> Self {
+        Self::see_other().ok_while_pending()
+    }
+
+    /// With 200 and an `ETag` instead of 202 while pending.
+    ///
+    /// Where the monitor replays, that is for clients that know `Operation-Outcome`: to all others a 200 is the end.
+    #[must_use]
+    pub const fn ok_while_pending(self) -> Self {
         Self {
-            style: Style::SeeOtherFromOk,
+            ok_while_pending: true,
+            ..self
+        }
+    }
+
+    /// With 200 and the status document at the monitor for what has failed or was cancelled: for clients that take any other
+    /// status for a failed poll. `…/result` has the response, or the problem, as ever.
+    #[must_use]
+    pub const fn failures_as_documents(self) -> Self {
+        Self {
+            failures_as_documents: true,
+            ..self
+        }
+    }
+
+    /// The end at the monitor, where it is not simply replayed.
+    fn ended_otherwise(self, view: &View<'_>, outcome: Outcome) -> Response<Answer> {
+        if self.failures_as_documents && outcome != Outcome::Succeeded {
+            let mut response = document(view);
+            mark(view, response.headers_mut());
+            response
+        } else if self.see_other && view.response().is_some() {
+            see_other(view)
+        } else {
+            ended(view)
         }
     }
 }
@@ -126,22 +171,23 @@ impl Dialect for Rfc {
 
     fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
         match (ask, view.phase()) {
-            (Ask::Monitor | Ask::Take, Phase::Accepted | Phase::Running) => match self.style {
-                Style::Replay | Style::SeeOther => pending(view, StatusCode::ACCEPTED),
-                Style::SeeOtherFromOk => {
-                    let mut response = pending(view, StatusCode::OK);
-                    response
-                        .headers_mut()
-                        .insert(header::ETAG, entity_tag(view));
-                    response
+            (Ask::Monitor | Ask::Take, Phase::Accepted | Phase::Running) => {
+                if !self.ok_while_pending {
+                    return pending(view, StatusCode::ACCEPTED);
                 }
-            },
-            (Ask::Monitor | Ask::Take, Phase::Ended(_)) => match self.style {
-                Style::SeeOther | Style::SeeOtherFromOk if view.response().is_some() => {
-                    see_other(view)
+                let mut response = pending(view, StatusCode::OK);
+                response
+                    .headers_mut()
+                    .insert(header::ETAG, entity_tag(view));
+                response
+            }
+            (Ask::Monitor | Ask::Take, Phase::Ended(outcome)) => {
+                // One test for both: most have neither.
+                match self.see_other | self.failures_as_documents {
+                    true => self.ended_otherwise(view, outcome),
+                    false => ended(view),
                 }
-                _ => ended(view),
-            },
+            }
             (Ask::Result, Phase::Ended(_)) => ended(view),
             (Ask::Result, _) => {
                 let mut response = not_ready(view, StatusCode::NOT_FOUND);

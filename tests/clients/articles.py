@@ -1,8 +1,10 @@
-"""The source articles of the pattern, each by its own words: `requests` and `httpx` against `/todos`, `/two` and `/spa`."""
+"""The source articles of the pattern, each by its own words: `requests` and `httpx` against `/todos`, `/two`,
+`/spa`, `/xop`, `/plain/see202` and `/plain/seeother`."""
 
 import time
 import uuid
 from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin
 
 import httpx
 import requests
@@ -141,11 +143,78 @@ def a_page_sees_a_failure_and_cancels():
     assert requests.get(location).json()["properties"]["status"] == "Cancelled"
 
 
+def operation_of(accepted):
+    """X-Operation is relative to the root of the API."""
+    assert (accepted.status_code, accepted.content) == (202, b"")
+    assert "location" not in accepted.headers and "x-resource" in accepted.headers
+    operation = accepted.headers["x-operation"]
+    assert not operation.startswith(("/", "http")), operation
+    assert urljoin(accepted.url, operation) == BASE + "/xop/" + operation
+    return BASE + "/xop/" + operation
+
+
+def created(answer):
+    assert answer.status_code == 200
+    return answer.json()["state"] == "created"
+
+
+@test
+def a_command_is_created_and_then_completed():
+    operation = operation_of(requests.post(BASE + "/xop/jobs", json={"ms": 300}))
+    document = requests.get(operation).json()
+    assert (document["state"], document["code"], document["success"]) == ("created", None, False)
+    done = ended(lambda: requests.get(operation), created).json()
+    assert (done["state"], done["code"], done["success"]) == ("completed", "success", True)
+    assert requests.get(operation).json() == done
+    assert requests.get(BASE + "/xop/jobs?echo=q").json() == {"ok": True, "echo": "q"}
+
+
+@test
+def a_command_is_rejected_or_ended_by_an_event():
+    operation = operation_of(requests.put(BASE + "/xop/jobs", json={"outcome": "fail", "echo": "why"}))
+    done = ended(lambda: requests.get(operation), created).json()
+    assert (done["state"], done["code"], done["message"]) == ("rejected", "error", "why")
+    assert done["resource"] == "/xop/jobs"
+    operation = operation_of(requests.delete(BASE + "/xop/jobs?ms=60000"))
+    ended_by_event = requests.post(BASE + "/plain/complete/" + operation.rsplit("/", 1)[1], json={})
+    assert ended_by_event.status_code == 204
+    assert requests.get(operation).json()["state"] == "completed"
+
+
+@test
+def a_command_may_be_forgotten_when_read():
+    operation = operation_of(requests.post(BASE + "/xop/jobs?forget=when-read"))
+    assert ended(lambda: requests.get(operation), created).json()["success"]
+    assert requests.get(operation).status_code == 404
+
+
+@test
+def requests_is_led_from_a_monitor_to_the_result():
+    for path, pending in [("/plain/see202", 202), ("/plain/seeother", 200)]:
+        accepted = requests.post(BASE + path, json={"ms": 300, "echo": "r"})
+        assert accepted.status_code == 202
+        location = accepted.headers["location"]
+        first = requests.get(location)
+        assert first.status_code == pending
+        assert first.json()["status"] in ("accepted", "running")
+        if pending == 200:
+            again = requests.get(location, headers={"If-None-Match": first.headers["etag"]})
+            assert again.status_code in (200, 304)
+        done = ended(lambda: requests.get(location), lambda answer: "operation-outcome" not in answer.headers)
+        assert [step.status_code for step in done.history] == [303]
+        assert (done.status_code, done.json()["echo"], done.url) == (200, "r", location + "/result")
+        location = requests.post(BASE + path, json={"outcome": "fail", "echo": "why"}).headers["location"]
+        failed = ended(lambda: requests.get(location), lambda answer: "operation-outcome" not in answer.headers)
+        assert (failed.status_code, failed.json()["detail"]) == (422, "why")
+
+
 @test
 def a_page_may_read_where_the_job_is():
     for path in ("/todos", "/two/jobs"):
         accepted = requests.post(BASE + path, headers={"Origin": "https://example.com"})
         may_be_read_by_a_page(accepted, "location", "retry-after")
+    accepted = requests.post(BASE + "/xop/jobs", headers={"Origin": "https://example.com"})
+    may_be_read_by_a_page(accepted, "x-operation", "x-resource", "retry-after")
 
 
 main()
