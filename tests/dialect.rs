@@ -64,6 +64,7 @@ impl Dialect for Words {
             .and_then(|note| note.to_str().ok());
         opt_in.note = note.map(Into::into);
         opt_in.asked = note.is_some();
+        opt_in.one_way = head.headers.contains_key("x-one-way");
         opt_in
     }
 
@@ -254,6 +255,42 @@ async fn work_that_is_abandoned_goes_on_unheard() {
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!((ran.load(SeqCst), operations.usage().running), (1, 0));
     assert_eq!(ask(&operations, &id).await.0, 410);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_will_hear_of_is_gone_with_its_end() {
+    let (operations, clock) = operations();
+    let release = Arc::new(tokio::sync::Notify::new());
+    let released = release.clone();
+    let inner = service_fn(move |_: Request<Full<Bytes>>| {
+        let released = released.clone();
+        async move {
+            released.notified().await;
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("result")))
+        }
+    });
+    let mut one_way = request(Method::POST, "/reports");
+    one_way
+        .headers_mut()
+        .insert("x-one-way", "1".parse().unwrap());
+    let accepted = operations.layer().layer(inner).oneshot(one_way).await;
+    let (_, id) = text(accepted.unwrap()).await;
+    assert_eq!(
+        (ask(&operations, &id).await.0, operations.usage().stored),
+        (200, 1)
+    );
+    release.notify_one();
+    while operations.usage().running + operations.usage().accepted > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(&operations, &id).await.0, 410);
+    clock.advance(SECOND);
+    tokio::time::sleep(SECOND).await;
+    let usage = operations.usage();
+    assert_eq!(
+        (usage.stored, usage.stored_bytes, usage.tombstones),
+        (0, 0, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]

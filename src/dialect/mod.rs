@@ -308,6 +308,8 @@ pub struct OptIn {
     pub asked: bool,
     /// To hold the answer back so long in the hope that the operation ends.
     pub wait: Option<Duration>,
+    /// Never to hear of it again: it is let go of as soon as it has ended, whatever the layer says.
+    pub one_way: bool,
     /// What else the dialect wants to know of the head when it answers: a version, a name. That of the initiating request
     /// is [kept](crate::record::Submission::note) with the operation.
     pub note: Option<Arc<str>>,
@@ -324,7 +326,7 @@ impl OptIn {
         Self {
             asked: respond_async,
             wait,
-            note: None,
+            ..Self::default()
         }
     }
 
