@@ -14,6 +14,7 @@ mod mount;
 mod odata;
 mod ogc_processes;
 mod query;
+mod rest_easy;
 mod rfc;
 mod same_url;
 mod spa;
@@ -29,6 +30,7 @@ pub use self::{
     mount::{Links, Mount, Route},
     odata::{ASYNC_RESULT, OData},
     ogc_processes::OgcProcesses,
+    rest_easy::RestEasy,
     rfc::{OPERATION_OUTCOME, Rfc},
     same_url::SameUrl,
     spa::Spa,
