@@ -41,6 +41,7 @@ mod node;
 mod odata;
 mod ogc;
 mod options;
+mod resteasy;
 mod same_url;
 mod spa;
 mod todos;
@@ -130,6 +131,11 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ),
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
         ("/ogc/", ogc::router(&plain, &options, &base)?, ogc::HELP),
+        (
+            "/resteasy",
+            resteasy::router(&plain, &options)?,
+            resteasy::HELP,
+        ),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
         ("/v1", google::router(&plain, &options)?, google::HELP),
         ("/spa", spa::router(&plain, &options)?, spa::HELP),
