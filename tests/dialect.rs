@@ -48,6 +48,7 @@ impl Dialect for Words {
             None => Ask::Monitor,
             Some("take") => Ask::Take,
             Some("drop") => Ask::CancelAndForget,
+            Some("result") => Ask::Result,
             Some("dismiss") => Ask::Dismiss,
             Some("abandon") => Ask::Abandon,
             Some("cancel") => Ask::Cancel,
@@ -85,6 +86,9 @@ impl Dialect for Words {
     }
 
     fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
+        if ask == Ask::Result {
+            return Response::new(Answer::Stored);
+        }
         if ask == Ask::Take && view.response().is_some() {
             let (before, after) = (Bytes::from_static(b"<"), Bytes::from_static(b">"));
             return Response::new(Answer::Around { before, after });
@@ -99,6 +103,9 @@ impl Dialect for Words {
         if let Some(polls) = view.polls() {
             let since = polls.since_last.map_or(0, |since| since.as_secs());
             words = format!("{words}, {} before, {since} s ago", polls.before);
+            if polls.results > 0 {
+                words = format!("{words}, {} results", polls.results);
+            }
         }
         Response::new(Answer::Bytes(words.into()))
     }
@@ -314,6 +321,22 @@ async fn polls_are_counted_and_timed() {
     assert_eq!(
         ask(&operations, &id).await.1,
         "running, noted, 1 before, 7 s ago"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn results_that_were_given_are_counted_and_head_gives_none() {
+    let (operations, _) = operations();
+    let id = accept(&operations, SECOND, &Arc::default()).await;
+    ask(&operations, &id).await;
+    tokio::time::sleep(2 * SECOND).await;
+    let result = format!("{id}/result");
+    ask_by(&operations, Method::HEAD, &result).await;
+    assert_eq!(ask(&operations, &result).await.1, "result");
+    assert_eq!(ask(&operations, &result).await.1, "result");
+    assert_eq!(
+        ask(&operations, &id).await.1,
+        "succeeded, noted, 4 before, 0 s ago, 2 results"
     );
 }
 

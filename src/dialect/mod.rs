@@ -177,7 +177,7 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
         false
     }
 
-    /// Whether its answers depend on how often an operation was polled. Then the engine counts, and
+    /// Whether its answers depend on how often an operation was polled, or its result given. Then the engine counts, and
     /// [`View::polls`] tells. Default: no.
     fn counts_polls(&self) -> bool {
         false
@@ -464,13 +464,25 @@ pub struct Polls {
     pub before: u32,
     /// Time since the last of them.
     pub since_last: Option<Duration>,
+    /// How often its result was given before.
+    pub results: u32,
 }
 
 impl Polls {
     /// `before` polls, the last of them so long ago.
     #[must_use]
     pub const fn new(before: u32, since_last: Option<Duration>) -> Self {
-        Self { before, since_last }
+        Self {
+            before,
+            since_last,
+            results: 0,
+        }
+    }
+
+    /// With how often the result was given before.
+    #[must_use]
+    pub const fn with_results(self, results: u32) -> Self {
+        Self { results, ..self }
     }
 }
 
