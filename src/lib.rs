@@ -17,8 +17,8 @@ mod trace;
 pub use self::{
     defer::{Defer, DeferLayer, admit},
     dialect::{
-        ArchitectureCenter, Azure, Dialect, Fhir, GoogleRest, Head, OData, OgcProcesses, RestEasy,
-        Rfc, SameUrl, Spa, TwoOhTwo,
+        ArchitectureCenter, Azure, Dialect, Fhir, GoogleRest, Head, OData, OgcProcesses, Redfish,
+        RestEasy, Rfc, SameUrl, Spa, TwoOhTwo,
     },
     operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
     record::{OperationId, Owner, Queue, Record},

@@ -14,6 +14,7 @@ mod mount;
 mod odata;
 mod ogc_processes;
 mod query;
+mod redfish;
 mod rest_easy;
 mod rfc;
 mod same_url;
@@ -30,6 +31,7 @@ pub use self::{
     mount::{Links, Mount, Route},
     odata::{ASYNC_RESULT, OData},
     ogc_processes::OgcProcesses,
+    redfish::Redfish,
     rest_easy::RestEasy,
     rfc::{OPERATION_OUTCOME, Rfc},
     same_url::SameUrl,
