@@ -41,6 +41,7 @@ mod node;
 mod odata;
 mod ogc;
 mod options;
+mod redfish;
 mod resteasy;
 mod same_url;
 mod spa;
@@ -131,6 +132,11 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ),
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
         ("/ogc/", ogc::router(&plain, &options, &base)?, ogc::HELP),
+        (
+            "/redfish",
+            redfish::router(&plain, &options)?,
+            redfish::HELP,
+        ),
         (
             "/resteasy",
             resteasy::router(&plain, &options)?,
