@@ -18,7 +18,7 @@ pub use self::{
     defer::{Defer, DeferLayer, admit},
     dialect::{
         ArchitectureCenter, Arm, Azure, Dialect, DurableFunctions, Fhir, GoogleRest, Head, OData,
-        OgcProcesses, Rfc, SameUrl, Spa, TwoOhTwo, XOperation,
+        OgcProcesses, Redfish, RestEasy, Rfc, SameUrl, Spa, TwoOhTwo, XOperation,
     },
     operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
     record::{OperationId, Owner, Queue, Record},

@@ -22,8 +22,9 @@ use std::{
 use tokio::{sync::oneshot, task::yield_now};
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lro::{
-    ArchitectureCenter, Arm, Azure, Builder, DurableFunctions, Fhir, GoogleRest, OData, Operations,
-    Owner, Rfc, Spa, TwoOhTwo, XOperation, dialect::Head,
+    ArchitectureCenter, Arm, Azure, Builder, DurableFunctions, Fhir, GoogleRest, OData,
+    OgcProcesses, Operations, Owner, Redfish, RestEasy, Rfc, Spa, TwoOhTwo, XOperation,
+    dialect::Head,
 };
 
 type Ask = Request<Full<Bytes>>;
@@ -277,6 +278,54 @@ fn id(operation: &Collected) -> String {
     name.rsplit('/').next().unwrap().to_owned()
 }
 
+fn ogc() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(OgcProcesses::new()),
+        submit: || {
+            let execution = "/ogc/processes/echo/execution";
+            request(Method::POST, execution, &[("prefer", "respond-async")])
+        },
+        monitor: |accepted| field(accepted, "location"),
+        seen: |answer| match json(answer)["status"].as_str() {
+            Some("accepted" | "running") => Pending,
+            Some("successful") => Succeeded,
+            Some("failed") => Failed,
+            Some("dismissed") => Cancelled,
+            _ => by_status(answer),
+        },
+        cancel: delete,
+        forget: |_| None,
+    }
+}
+
+fn redfish() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(Redfish::new()),
+        submit: || request(Method::POST, "/jobs", &[]),
+        monitor: |accepted| json(accepted)["@odata.id"].as_str().unwrap().to_owned(),
+        seen: |answer| match json(answer)["TaskState"].as_str() {
+            Some("New" | "Running") => Pending,
+            Some("Completed") => Succeeded,
+            Some("Exception") => Failed,
+            Some("Cancelled") => Cancelled,
+            _ => by_status(answer),
+        },
+        cancel: delete,
+        forget: |_| None,
+    }
+}
+
+fn rest_easy() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(RestEasy::new()),
+        submit: || request(Method::POST, "/jobs?asynch=true", &[]),
+        monitor: |accepted| field(accepted, "location"),
+        seen: by_status,
+        cancel: |_| None,
+        forget: delete,
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Poll,
@@ -455,5 +504,8 @@ macro_rules! laws {
 
 mod what_a_client_sees_is_lawful {
     use super::*;
-    laws! { architecture_center arm azure dotnet durable_functions fhir google odata rfc spa two_oh_two x_operation }
+    laws! {
+        architecture_center arm azure dotnet durable_functions fhir google odata ogc redfish rest_easy rfc spa two_oh_two
+        x_operation
+    }
 }

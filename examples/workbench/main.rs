@@ -43,6 +43,8 @@ mod node;
 mod odata;
 mod ogc;
 mod options;
+mod redfish;
+mod resteasy;
 mod same_url;
 mod spa;
 mod todos;
@@ -134,6 +136,16 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ),
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
         ("/ogc/", ogc::router(&plain, &options, &base)?, ogc::HELP),
+        (
+            "/redfish",
+            redfish::router(&plain, &options)?,
+            redfish::HELP,
+        ),
+        (
+            "/resteasy",
+            resteasy::router(&plain, &options)?,
+            resteasy::HELP,
+        ),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
         (
             "/durable",

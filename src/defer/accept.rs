@@ -201,6 +201,7 @@ impl<'a> Desk<'a> {
                 .wait
                 .map(|_| hold)
                 .filter(|_| !layer.options.accept_only),
+            one_way: asked.one_way,
             note: asked.note,
         };
         Self {
@@ -603,8 +604,11 @@ impl<'a> Desk<'a> {
     ) -> Arc<Record> {
         let target = shared_target(Head::from(head).target());
         let face = self.face.name.clone();
-        let mut submission =
-            Submission::new(head.method.clone(), target, face, self.options.keep_for);
+        let keep_for = match self.opt_in.one_way {
+            true => Duration::ZERO,
+            false => self.options.keep_for,
+        };
+        let mut submission = Submission::new(head.method.clone(), target, face, keep_for);
         submission.owner = owner;
         submission.key = key;
         submission.note = self.opt_in.note.clone();

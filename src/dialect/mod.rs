@@ -16,6 +16,8 @@ mod mount;
 mod odata;
 mod ogc_processes;
 mod query;
+mod redfish;
+mod rest_easy;
 mod rfc;
 mod same_url;
 mod spa;
@@ -34,6 +36,8 @@ pub use self::{
     mount::{Links, Mount, Route},
     odata::{ASYNC_RESULT, OData},
     ogc_processes::OgcProcesses,
+    redfish::Redfish,
+    rest_easy::RestEasy,
     rfc::{OPERATION_OUTCOME, Rfc},
     same_url::SameUrl,
     spa::Spa,
@@ -181,7 +185,7 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
         false
     }
 
-    /// Whether its answers depend on how often an operation was polled. Then the engine counts, and
+    /// Whether its answers depend on how often an operation was polled, or its result given. Then the engine counts, and
     /// [`View::polls`] tells. Default: no.
     fn counts_polls(&self) -> bool {
         false
@@ -314,6 +318,8 @@ pub struct OptIn {
     pub asked: bool,
     /// To hold the answer back so long in the hope that the operation ends.
     pub wait: Option<Duration>,
+    /// Never to hear of it again: it is let go of as soon as it has ended, whatever the layer says.
+    pub one_way: bool,
     /// What else the dialect wants to know of the head when it answers: a version, a name. That of the initiating request
     /// is [kept](crate::record::Submission::note) with the operation.
     pub note: Option<Arc<str>>,
@@ -330,7 +336,7 @@ impl OptIn {
         Self {
             asked: respond_async,
             wait,
-            note: None,
+            ..Self::default()
         }
     }
 
@@ -466,13 +472,25 @@ pub struct Polls {
     pub before: u32,
     /// Time since the last of them.
     pub since_last: Option<Duration>,
+    /// How often its result was given before.
+    pub results: u32,
 }
 
 impl Polls {
     /// `before` polls, the last of them so long ago.
     #[must_use]
     pub const fn new(before: u32, since_last: Option<Duration>) -> Self {
-        Self { before, since_last }
+        Self {
+            before,
+            since_last,
+            results: 0,
+        }
+    }
+
+    /// With how often the result was given before.
+    #[must_use]
+    pub const fn with_results(self, results: u32) -> Self {
+        Self { results, ..self }
     }
 }
 
