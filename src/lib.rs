@@ -17,8 +17,8 @@ mod trace;
 pub use self::{
     defer::{Defer, DeferLayer, admit},
     dialect::{
-        ArchitectureCenter, Azure, Dialect, Fhir, GoogleRest, Head, OData, OgcProcesses, Rfc,
-        SameUrl, Spa, TwoOhTwo, XOperation,
+        ArchitectureCenter, Arm, Azure, Dialect, DurableFunctions, Fhir, GoogleRest, Head, OData,
+        OgcProcesses, Redfish, RestEasy, Rfc, SameUrl, Spa, TwoOhTwo, XOperation,
     },
     operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
     record::{OperationId, Owner, Queue, Record},

@@ -17,10 +17,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tower_lro::{
-    DeferLayer, Dialect, Head, Limits, Operations, Rfc, Store,
+    CompleteError, DeferLayer, Dialect, Head, Limits, OperationId, Operations, Rfc, Store,
     dialect::{Address, Answer, Ask, Listing, OptIn, Route, View},
     problem::Problem,
-    store::StoreErrorKind::{self, Full, Unavailable},
+    store::{
+        Settled, StoreError,
+        StoreErrorKind::{self, Full, Unavailable, Uncertain},
+    },
 };
 
 const LONG: usize = 1 << 20;
@@ -290,4 +293,69 @@ async fn a_request_that_was_never_run_goes_within_the_hour() {
     assert_eq!(store.chunks().len(), 1);
     tokio::time::sleep(Limits::default().start_within + HOUR + seconds(180)).await;
     assert!(store.chunks().is_empty());
+}
+
+/// An operation that runs, and a response that comes in to complete it with. Gives what is left once `meanwhile` has
+/// been done, the response is in, and the completion has answered.
+async fn completed(
+    faults: Faults,
+    meanwhile: impl AsyncFnOnce(&Operations, OperationId),
+) -> (Durable, Result<Settled, CompleteError>) {
+    let store = Durable::default();
+    let operations = over(store.clone());
+    let service = app(operations.layer(), never);
+    let id = drive::id_of(&accepted(&service, post("/")).await);
+    until("it runs", || operations.usage().running == 1).await;
+    store.break_down(faults);
+    let gate = store.gate_chunks();
+    let completing = {
+        let operations = operations.clone();
+        tokio::spawn(async move { operations.complete(id, ok(vec![b'x'; LONG])).await })
+    };
+    gate.add_permits(1);
+    until("it comes in", || store.chunks().len() == 1).await;
+    meanwhile(&operations, id).await;
+    gate.add_permits(100);
+    (store, completing.await.unwrap())
+}
+
+fn complete_fails(kind: StoreErrorKind) -> Faults {
+    Faults {
+        complete: Some(kind),
+        ..Faults::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_that_is_refused_leaves_nothing() {
+    let (store, full) = completed(complete_fails(Full), async |_, _| {}).await;
+    assert!(matches!(full, Err(CompleteError::TooLarge)), "{full:?}");
+    none_is_left(&store).await;
+
+    let (store, away) = completed(complete_fails(Unavailable), async |_, _| {}).await;
+    let kind = |error: &StoreError| error.kind();
+    assert!(matches!(&away, Err(CompleteError::Store(error)) if kind(error) == Unavailable));
+    none_is_left(&store).await;
+
+    let cancel = async |operations: &Operations, id| drop(operations.cancel(id).await.unwrap());
+    let (store, late) = completed(Faults::default(), cancel).await;
+    assert!(matches!(late, Ok(Settled::Stands(_))), "{late:?}");
+    none_is_left(&store).await;
+
+    let remove = async |operations: &Operations, id| drop(operations.remove(id).await.unwrap());
+    let (store, later) = completed(Faults::default(), remove).await;
+    assert!(matches!(later, Ok(Settled::Unknown)), "{later:?}");
+    none_is_left(&store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_that_may_have_been_taken_keeps_its_body() {
+    let (store, unsure) = completed(complete_fails(Uncertain), async |_, _| {}).await;
+    assert!(matches!(&unsure, Err(CompleteError::Store(error)) if error.kind() == Uncertain));
+    tokio::time::sleep(seconds(60)).await;
+    assert_eq!(store.chunks().len(), 1);
+    let (store, done) = completed(Faults::default(), async |_, _| {}).await;
+    assert!(matches!(done, Ok(Settled::Done(_))), "{done:?}");
+    tokio::time::sleep(HOUR * 2).await;
+    assert_eq!(store.chunks().len(), 1);
 }

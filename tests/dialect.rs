@@ -48,6 +48,7 @@ impl Dialect for Words {
             None => Ask::Monitor,
             Some("take") => Ask::Take,
             Some("drop") => Ask::CancelAndForget,
+            Some("result") => Ask::Result,
             Some("dismiss") => Ask::Dismiss,
             Some("abandon") => Ask::Abandon,
             Some("cancel") => Ask::Cancel,
@@ -64,6 +65,7 @@ impl Dialect for Words {
             .and_then(|note| note.to_str().ok());
         opt_in.note = note.map(Into::into);
         opt_in.asked = note.is_some();
+        opt_in.one_way = head.headers.contains_key("x-one-way");
         opt_in
     }
 
@@ -84,6 +86,9 @@ impl Dialect for Words {
     }
 
     fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
+        if ask == Ask::Result {
+            return Response::new(Answer::Stored);
+        }
         if ask == Ask::Take && view.response().is_some() {
             let (before, after) = (Bytes::from_static(b"<"), Bytes::from_static(b">"));
             return Response::new(Answer::Around { before, after });
@@ -98,6 +103,9 @@ impl Dialect for Words {
         if let Some(polls) = view.polls() {
             let since = polls.since_last.map_or(0, |since| since.as_secs());
             words = format!("{words}, {} before, {since} s ago", polls.before);
+            if polls.results > 0 {
+                words = format!("{words}, {} results", polls.results);
+            }
         }
         Response::new(Answer::Bytes(words.into()))
     }
@@ -257,6 +265,42 @@ async fn work_that_is_abandoned_goes_on_unheard() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_nobody_will_hear_of_is_gone_with_its_end() {
+    let (operations, clock) = operations();
+    let release = Arc::new(tokio::sync::Notify::new());
+    let released = release.clone();
+    let inner = service_fn(move |_: Request<Full<Bytes>>| {
+        let released = released.clone();
+        async move {
+            released.notified().await;
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("result")))
+        }
+    });
+    let mut one_way = request(Method::POST, "/reports");
+    one_way
+        .headers_mut()
+        .insert("x-one-way", "1".parse().unwrap());
+    let accepted = operations.layer().layer(inner).oneshot(one_way).await;
+    let (_, id) = text(accepted.unwrap()).await;
+    assert_eq!(
+        (ask(&operations, &id).await.0, operations.usage().stored),
+        (200, 1)
+    );
+    release.notify_one();
+    while operations.usage().running + operations.usage().accepted > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(&operations, &id).await.0, 410);
+    clock.advance(SECOND);
+    tokio::time::sleep(SECOND).await;
+    let usage = operations.usage();
+    assert_eq!(
+        (usage.stored, usage.stored_bytes, usage.tombstones),
+        (0, 0, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dialect_learns_whether_a_cancel_came_in_time() {
     let (operations, _) = operations();
     let id = accept(&operations, SECOND, &Arc::default()).await;
@@ -277,6 +321,22 @@ async fn polls_are_counted_and_timed() {
     assert_eq!(
         ask(&operations, &id).await.1,
         "running, noted, 1 before, 7 s ago"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn results_that_were_given_are_counted_and_head_gives_none() {
+    let (operations, _) = operations();
+    let id = accept(&operations, SECOND, &Arc::default()).await;
+    ask(&operations, &id).await;
+    tokio::time::sleep(2 * SECOND).await;
+    let result = format!("{id}/result");
+    ask_by(&operations, Method::HEAD, &result).await;
+    assert_eq!(ask(&operations, &result).await.1, "result");
+    assert_eq!(ask(&operations, &result).await.1, "result");
+    assert_eq!(
+        ask(&operations, &id).await.1,
+        "succeeded, noted, 4 before, 0 s ago, 2 results"
     );
 }
 
@@ -348,4 +408,49 @@ async fn a_problem_is_told_with_what_was_noted() {
         .insert("x-note", "noted".parse().unwrap());
     let response = operations.status_service().oneshot(poll).await.unwrap();
     assert_eq!(text(response).await.1, "unknown noted");
+}
+
+/// The same words in another language, for all that the engine knows.
+#[derive(Debug)]
+struct Foreign(Words);
+
+impl Dialect for Foreign {
+    fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
+        self.0.address(head, route)
+    }
+
+    fn accepted(&self, view: &View<'_>, opt_in: &OptIn) -> Response<Answer> {
+        self.0.accepted(view, opt_in)
+    }
+
+    fn answer(&self, view: &View<'_>, ask: Ask, head: Head<'_>) -> Response<Answer> {
+        self.0.answer(view, ask, head)
+    }
+
+    fn listed(&self, listing: &Listing<'_>, _: Head<'_>) -> Response<Bytes> {
+        let notes = listing
+            .views()
+            .iter()
+            .map(|view| view.note().unwrap_or("-"));
+        Response::new(notes.collect::<Vec<_>>().join(" ").into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_dialect_has_noted_no_other_is_told() {
+    let (operations, _) = operations();
+    let alike = operations.also("/alike", Words).unwrap();
+    let foreign = operations.also("/foreign", Foreign(Words)).unwrap();
+    let id = accept(&operations, SECOND, &Arc::default()).await;
+    let told = async |face: &Operations, path: &str| {
+        let poll = request(Method::GET, path);
+        let response = face.status_service().oneshot(poll).await.unwrap();
+        text(response).await.1
+    };
+    let noted = told(&operations, &format!("/operations/{id}")).await;
+    assert!(noted.starts_with("running, noted"), "{noted}");
+    let noted = told(&alike, &format!("/alike/{id}")).await;
+    assert!(noted.starts_with("running, noted"), "{noted}");
+    assert_eq!(told(&foreign, &format!("/foreign/{id}")).await, "running");
+    assert_eq!(told(&foreign, "/foreign").await, "-");
 }

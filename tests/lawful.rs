@@ -22,8 +22,9 @@ use std::{
 use tokio::{sync::oneshot, task::yield_now};
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lro::{
-    ArchitectureCenter, Azure, Builder, Fhir, GoogleRest, OData, Operations, Owner, Rfc, Spa,
-    TwoOhTwo, XOperation, dialect::Head,
+    ArchitectureCenter, Arm, Azure, Builder, DurableFunctions, Fhir, GoogleRest, OData,
+    OgcProcesses, Operations, Owner, Redfish, RestEasy, Rfc, Spa, TwoOhTwo, XOperation,
+    dialect::Head,
 };
 
 type Ask = Request<Full<Bytes>>;
@@ -98,6 +99,23 @@ fn rfc() -> Protocol {
     }
 }
 
+fn arm() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(Arm::new()),
+        submit: || request(Method::PUT, "/things/x", &[]),
+        monitor: |accepted| field(accepted, "azure-asyncoperation"),
+        seen: |answer| match json(answer)["status"].as_str() {
+            Some("Accepted" | "Running") => Pending,
+            Some("Succeeded") => Succeeded,
+            Some("Failed") => Failed,
+            Some("Canceled") => Cancelled,
+            _ => by_status(answer),
+        },
+        cancel: |monitor| Some(request(Method::POST, &format!("{monitor}/cancel"), &[])),
+        forget: |_| None,
+    }
+}
+
 fn azure() -> Protocol {
     Protocol {
         dialect: |builder| builder.dialect(Azure::new()),
@@ -111,6 +129,22 @@ fn azure() -> Protocol {
             _ => by_status(answer),
         },
         cancel: |monitor| Some(request(Method::POST, &format!("{monitor}:cancel"), &[])),
+        forget: delete,
+    }
+}
+
+fn durable_functions() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(DurableFunctions::new()),
+        submit: || request(Method::POST, "/jobs", &[]),
+        monitor: |accepted| field(accepted, "location"),
+        seen: |answer| match json(answer)["runtimeStatus"].as_str() {
+            Some("Completed") => Succeeded,
+            Some("Failed") => Failed,
+            Some("Terminated") => Cancelled,
+            _ => by_status(answer),
+        },
+        cancel: |monitor| Some(request(Method::POST, &format!("{monitor}/terminate"), &[])),
         forget: delete,
     }
 }
@@ -242,6 +276,54 @@ fn x_operation() -> Protocol {
 fn id(operation: &Collected) -> String {
     let name = json(operation)["name"].as_str().unwrap().to_owned();
     name.rsplit('/').next().unwrap().to_owned()
+}
+
+fn ogc() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(OgcProcesses::new()),
+        submit: || {
+            let execution = "/ogc/processes/echo/execution";
+            request(Method::POST, execution, &[("prefer", "respond-async")])
+        },
+        monitor: |accepted| field(accepted, "location"),
+        seen: |answer| match json(answer)["status"].as_str() {
+            Some("accepted" | "running") => Pending,
+            Some("successful") => Succeeded,
+            Some("failed") => Failed,
+            Some("dismissed") => Cancelled,
+            _ => by_status(answer),
+        },
+        cancel: delete,
+        forget: |_| None,
+    }
+}
+
+fn redfish() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(Redfish::new()),
+        submit: || request(Method::POST, "/jobs", &[]),
+        monitor: |accepted| json(accepted)["@odata.id"].as_str().unwrap().to_owned(),
+        seen: |answer| match json(answer)["TaskState"].as_str() {
+            Some("New" | "Running") => Pending,
+            Some("Completed") => Succeeded,
+            Some("Exception") => Failed,
+            Some("Cancelled") => Cancelled,
+            _ => by_status(answer),
+        },
+        cancel: delete,
+        forget: |_| None,
+    }
+}
+
+fn rest_easy() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(RestEasy::new()),
+        submit: || request(Method::POST, "/jobs?asynch=true", &[]),
+        monitor: |accepted| field(accepted, "location"),
+        seen: by_status,
+        cancel: |_| None,
+        forget: delete,
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -422,5 +504,8 @@ macro_rules! laws {
 
 mod what_a_client_sees_is_lawful {
     use super::*;
-    laws! { architecture_center azure dotnet fhir google odata rfc spa two_oh_two x_operation }
+    laws! {
+        architecture_center arm azure dotnet durable_functions fhir google odata ogc redfish rest_easy rfc spa two_oh_two
+        x_operation
+    }
 }

@@ -6,7 +6,8 @@ mod drive;
 mod durable;
 
 use drive::{
-    App, Body, Fault, OnDrop, accepted, app, full, get, handle, id_of, ok, outcome, post, until,
+    App, Body, Fault, OnDrop, accepted, app, full, get, handle, id_of, ok, outcome, post, request,
+    send, until, with,
 };
 use durable::{Durable, Faults, LEASE};
 use http::{Request, Response};
@@ -60,6 +61,7 @@ const DEAF: Faults = Faults {
     down: false,
     renewals_hang: true,
     append: None,
+    complete: None,
     read: None,
 };
 const DOWN: Faults = Faults { down: true, ..DEAF };
@@ -145,6 +147,22 @@ async fn who_was_overtaken_ends_nothing() {
     assert_eq!(get(&elsewhere, &pair.monitor).await.status, 202);
     pair.gates[1].add_permits(1);
     assert_eq!(pair.outcome().await, "by attempt 2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_listens_to_others_while_it_runs_something() {
+    let store = Durable::default();
+    let operations = over(store.clone());
+    let service = app(operations.layer(), lasting(seconds(5)));
+    for _ in 0..2 {
+        assert_eq!(store.listeners(), 0);
+        let monitor = accepted(&service, post("/")).await;
+        tokio::time::sleep(seconds(1)).await;
+        assert_eq!(store.listeners(), 1);
+        tokio::time::sleep(seconds(6)).await;
+        assert_eq!(get(&service, &monitor).await.text(), "done");
+    }
+    assert_eq!(store.listeners(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -510,6 +528,78 @@ async fn what_is_damaged_is_lost() {
     let (service, monitor) = unreadable(&Durable::default(), StoreErrorKind::Corrupt).await;
     tokio::time::sleep(seconds(5)).await;
     assert_eq!(get(&service, &monitor).await.problem(), "lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_document_of_an_attempt_has_the_tag_of_one_of_the_attempt_before() {
+    let store = Durable::default();
+    let (here, there) = (over(store.clone()), over(store.apart()));
+    // What is seen here is not known there.
+    store.break_down(DEAF);
+    let steps = [(); 2].map(|()| Arc::new(Semaphore::new(0)));
+    let handler = {
+        let steps = steps.clone();
+        move |request: Request<Body>| {
+            let handle = handle(&request);
+            let step = steps[usize::from(handle.attempt()) - 1].clone();
+            async move {
+                for number in 1_u8.. {
+                    step.acquire().await.unwrap().forget();
+                    handle.progress(f32::from(number) / 8.0, "");
+                }
+                pending().await
+            }
+        }
+    };
+    let service = app(here.layer().attempts(times(2)), handler.clone());
+    let elsewhere = app(there.layer(), never);
+    let monitor = accepted(&service, post("/")).await;
+    let status = format!("{monitor}/status");
+    let tag = async |service: &App| {
+        let answer = get(service, &status).await;
+        answer.field("etag").unwrap().to_owned()
+    };
+    let tags = async |operations: &Operations, service: &App, step: &Semaphore| {
+        until("it runs", || operations.usage().running == 1).await;
+        tokio::task::yield_now().await;
+        let mut tags = vec![tag(service).await];
+        for _ in 0..8 {
+            let id = id_of(&monitor);
+            let since = operations.get(id).await.unwrap().unwrap().revision;
+            step.add_permits(1);
+            let changed = operations.changed(id, since).await.unwrap().unwrap();
+            assert!(changed.revision > since);
+            tags.push(tag(service).await);
+        }
+        tags
+    };
+    let first = tags(&here, &service, &steps[0]).await;
+    let seen = here.get(id_of(&monitor)).await.unwrap().unwrap().revision;
+    work(&there, handler);
+    until("it is taken over", || there.usage().running == 1).await;
+
+    // Whoever has seen more of the first attempt than there is of the second has news all the same.
+    let news = there.changed(id_of(&monitor), seen);
+    let news = tokio::time::timeout(seconds(1), news)
+        .await
+        .expect("there is news");
+    assert_eq!(news.unwrap().unwrap().attempt, 2);
+    let poll = with(
+        request("GET", &status),
+        "if-none-match",
+        first.last().unwrap(),
+    );
+    let poll = send(&elsewhere, with(poll, "prefer", "wait=30"));
+    let answer = tokio::time::timeout(seconds(1), poll)
+        .await
+        .expect("there is news");
+    assert_eq!(answer.unwrap().json()["attempt"], 2);
+
+    let second = tags(&there, &elsewhere, &steps[1]).await;
+    assert_eq!(first[0], "\"running-2\"");
+    for tag in &second {
+        assert!(!first.contains(tag), "{tag} in {first:?}");
+    }
 }
 
 /// Attempts that run side by side in one process: the claim of the first has lapsed without its notice.

@@ -23,6 +23,7 @@ struct Answer {
     status: StatusCode,
     tag: Option<String>,
     cache_control: Option<String>,
+    length: Option<String>,
     body: Bytes,
 }
 
@@ -58,6 +59,7 @@ where
             status: head.status,
             tag: field(header::ETAG),
             cache_control: field(header::CACHE_CONTROL),
+            length: field(header::CONTENT_LENGTH),
             body,
         })
     });
@@ -148,6 +150,83 @@ async fn what_is_no_get_passes() {
         assert_eq!((answer.status, answer.tag), (StatusCode::OK, None));
         assert_eq!(answer.body, format!("{calls} {method}"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_is_answered_as_get_is_and_begins_and_consumes_nothing() {
+    let (service, calls) = service(&shared().layer(), async |calls, request| {
+        if *request.method() == Method::HEAD {
+            return text(418, "");
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        text(if calls == 1 { 200 } else { 500 }, "done")
+    });
+    let head = |tag: Option<&str>| {
+        let mut request = get("/reports");
+        *request.method_mut() = Method::HEAD;
+        match tag {
+            Some(tag) => with(request, "if-none-match", tag),
+            None => request,
+        }
+    };
+    let same = |head: &Answer, get: &Answer| {
+        assert_eq!((head.status, &head.tag), (get.status, &get.tag));
+        assert_eq!(head.cache_control, get.cache_control);
+        assert_eq!(head.length, Some(get.body.len().to_string()));
+        assert_eq!(head.body, "");
+    };
+    assert_eq!(ask(&service, head(None)).await.status, 418);
+
+    let pending = ask(&service, get("/reports")).await;
+    same(&ask(&service, head(None)).await, &pending);
+    let known = ask(&service, head(pending.tag.as_deref())).await;
+    assert_eq!(
+        (known.status, &known.tag),
+        (StatusCode::NOT_MODIFIED, &pending.tag)
+    );
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let looked = ask(&service, head(None)).await;
+    same(&looked, &ask(&service, get("/reports")).await);
+    assert_eq!((looked.status.as_u16(), calls.load(SeqCst)), (200, 2));
+
+    // A failure is told to a GET, whoever has looked before.
+    ask(&service, get("/other")).await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let other = || with_target(head(None), "/other");
+    let looked = [ask(&service, other()).await, ask(&service, other()).await];
+    let failed = ask(&service, get("/other")).await;
+    assert_eq!(failed.status, 500);
+    looked.iter().for_each(|looked| same(looked, &failed));
+    assert_eq!(ask(&service, other()).await.status, 418, "it was told");
+}
+
+fn with_target(mut request: Request<Full<Bytes>>, target: &str) -> Request<Full<Bytes>> {
+    *request.uri_mut() = target.parse().unwrap();
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_shows_nobody_what_is_anothers() {
+    let operations = operations()
+        .owner(|head| Some(Owner::new(head.headers.get("x-user")?.as_bytes())))
+        .build()
+        .unwrap();
+    let (service, calls) = service(&operations.layer(), async |_, _| text(418, ""));
+    let alices = with(get("/reports"), "x-user", "alice");
+    ask(&service, alices.clone()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(calls.load(SeqCst), 1);
+    for (user, calls_then) in [(Some("alice"), 1), (Some("bob"), 2), (None, 3)] {
+        let mut head = get("/reports");
+        *head.method_mut() = Method::HEAD;
+        let head = match user {
+            Some(user) => with(head, "x-user", user),
+            None => head,
+        };
+        assert_eq!(ask(&service, head).await.status, 418);
+        assert_eq!(calls.load(SeqCst), calls_then, "{user:?}");
+    }
+    assert_eq!(operations.usage().stored, 1);
 }
 
 #[tokio::test(start_paused = true)]

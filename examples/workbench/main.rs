@@ -32,8 +32,10 @@
 //!
 //! Load of 10,000 connections wants as many open files: `ulimit -n 20000`.
 
+mod arm;
 mod azure;
 mod cors;
+mod durable;
 mod fhir;
 mod google;
 mod jobs;
@@ -41,6 +43,8 @@ mod node;
 mod odata;
 mod ogc;
 mod options;
+mod redfish;
+mod resteasy;
 mod same_url;
 mod spa;
 mod todos;
@@ -123,6 +127,7 @@ async fn run(options: Options) -> Result<(), BoxError> {
     let load = work::operations(options.base_url.as_deref(), store)?;
     // One store for all dialects.
     let prefixes = [
+        ("/subscriptions", arm::router(&plain, &options)?, arm::HELP),
         ("/azure", azure::router(&plain, &options)?, azure::HELP),
         (
             "/sameurl",
@@ -131,7 +136,22 @@ async fn run(options: Options) -> Result<(), BoxError> {
         ),
         ("/odata", odata::router(&plain, &options)?, odata::HELP),
         ("/ogc/", ogc::router(&plain, &options, &base)?, ogc::HELP),
+        (
+            "/redfish",
+            redfish::router(&plain, &options)?,
+            redfish::HELP,
+        ),
+        (
+            "/resteasy",
+            resteasy::router(&plain, &options)?,
+            resteasy::HELP,
+        ),
         ("/fhir", fhir::router(&plain, &options, &base)?, fhir::HELP),
+        (
+            "/durable",
+            durable::router(&plain, &options)?,
+            durable::HELP,
+        ),
         ("/v1", google::router(&plain, &options)?, google::HELP),
         ("/spa", spa::router(&plain, &options)?, spa::HELP),
         ("/todos", todos::router(&plain, &options)?, todos::HELP),

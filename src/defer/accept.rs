@@ -1,13 +1,13 @@
 //! The way of a deferred request, from its head to its 202.
 
 use super::{
-    MakeBody, Options, ReplyBody, ResponseBody,
+    MakeBody, Options, ReplyBody, ResponseBody, ResponseFuture,
     body::replay,
     compact::{compact, shared_target},
     future::vary_by_prefer,
     layer::Checked,
     rebuild::Buffered,
-    render::{Asked, render},
+    render::{Asked, render, without_body},
     service::Shared,
     upload,
     upload::{Extent, Upload},
@@ -25,7 +25,7 @@ use crate::{
     trace,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request, response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, request, response};
 use http_body::Body;
 use std::{
     borrow::Cow,
@@ -35,6 +35,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
+use tower::util::ServiceExt;
 use tower_service::Service;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -85,6 +86,26 @@ where
             }
         }
     }
+}
+
+/// Answers HEAD as GET is where requests name their operations, if there is one of that name, and changes nothing by it
+/// (RFC 9110, section 9.3.2). Others go to the inner service.
+pub(super) async fn look<S, M, B, R>(
+    inner: S,
+    layer: Arc<Shared<M>>,
+    request: Request<B>,
+    vary: bool,
+) -> Result<Response<ResponseBody<R>>, S::Error>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    let (head, body) = request.into_parts();
+    let desk = Desk::new(&layer, &head);
+    if let Some(response) = desk.look(&head).await {
+        return Ok(response.map(ResponseBody::own));
+    }
+    let passed = inner.oneshot(Request::from_parts(head, body));
+    ResponseFuture::passed(passed, vary).await
 }
 
 /// What has become of a request once its task is spawned.
@@ -180,6 +201,7 @@ impl<'a> Desk<'a> {
                 .wait
                 .map(|_| hold)
                 .filter(|_| !layer.options.accept_only),
+            one_way: asked.one_way,
             note: asked.note,
         };
         Self {
@@ -205,7 +227,7 @@ impl<'a> Desk<'a> {
             return Err(upload::draining(engine).into());
         }
         let owner = self.face.principal(head.into());
-        let key = self.key(head, owner.as_ref())?;
+        let key = self.key(head.into(), owner.as_ref())?;
         if upload::declared(head.into(), &*body) > limit {
             return Err(upload::too_large(limit).into());
         }
@@ -269,15 +291,10 @@ impl<'a> Desk<'a> {
     }
 
     /// The name of the request, where names count.
-    fn key(
-        &self,
-        head: &request::Parts,
-        owner: Option<&Owner>,
-    ) -> Result<Option<UniqueKey>, Problem> {
+    fn key(&self, head: Head<'_>, owner: Option<&Owner>) -> Result<Option<UniqueKey>, Problem> {
         if owner.is_none() && !self.face.shared_keys {
             return Ok(None);
         }
-        let head = Head::from(head);
         let rule = self.options.key.as_ref();
         let key: Option<Cow<'_, str>> = match rule {
             Some(rule) if !self.face.is_named_by_request => rule(head),
@@ -298,6 +315,33 @@ impl<'a> Desk<'a> {
             Some(owner) => UniqueKey::of(owner, &key),
             None => UniqueKey::shared(&key),
         }))
+    }
+
+    /// The answer to HEAD, if an operation has the name that the GET would have.
+    async fn look(&self, head: &request::Parts) -> Option<Response<ReplyBody>> {
+        let head = Head::from(head);
+        let owner = self.face.principal(head);
+        let as_get = Head {
+            method: &Method::GET,
+            ..head
+        };
+        let key = self.key(as_get, owner.as_ref()).ok()??;
+        let response = match self.engine.store.find_key(&key).await {
+            Ok(Lookup::Found(record)) => {
+                let asked = Asked {
+                    ask: Ask::Monitor,
+                    is_done: false,
+                };
+                render(self.engine, self.face, &record, asked, head)
+            }
+            Ok(Lookup::Gone { .. } | Lookup::Unknown) => return None,
+            Err(error) => {
+                let problem = self.unavailable(&error);
+                let response = self.face.dialect.problem(&problem, &self.opt_in);
+                response.map(ReplyBody::new)
+            }
+        };
+        Some(without_body(response, head))
     }
 
     /// A request that names its operation is a poll of it, unless it is gone, or has failed and somebody knows.
@@ -560,8 +604,11 @@ impl<'a> Desk<'a> {
     ) -> Arc<Record> {
         let target = shared_target(Head::from(head).target());
         let face = self.face.name.clone();
-        let mut submission =
-            Submission::new(head.method.clone(), target, face, self.options.keep_for);
+        let keep_for = match self.opt_in.one_way {
+            true => Duration::ZERO,
+            false => self.options.keep_for,
+        };
+        let mut submission = Submission::new(head.method.clone(), target, face, keep_for);
         submission.owner = owner;
         submission.key = key;
         submission.note = self.opt_in.note.clone();

@@ -20,5 +20,5 @@ pub use self::{
 };
 pub(crate) use self::{
     layer::Options,
-    render::{Asked, render},
+    render::{Asked, render, without_body},
 };

@@ -8,6 +8,7 @@ use crate::{
     record::{Outcome, Record, Sighting},
 };
 use http::{HeaderMap, Method, Response, StatusCode, header};
+use http_body::Body;
 use std::sync::Arc;
 
 /// What was asked, and what came of it.
@@ -64,8 +65,27 @@ pub(crate) fn render(
     let delivers = matches!(ask, Ask::Monitor | Ask::Result) && record.phase().is_ended();
     if delivers && is_result && head.method != Method::HEAD {
         response.body_mut().tell_when_read(engine, record.id);
+        if polls.is_some() {
+            engine.polls.gave_result(record.id);
+        }
     }
     response
+}
+
+/// HEAD gets what GET would, but the body (RFC 9110, section 9.3.2).
+pub(crate) fn without_body(response: Response<ReplyBody>, head: Head<'_>) -> Response<ReplyBody> {
+    if head.method != Method::HEAD {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let has_none = matches!(
+        parts.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    if let (false, Some(length)) = (has_none, body.size_hint().exact()) {
+        parts.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    Response::from_parts(parts, ReplyBody::default())
 }
 
 /// A result that caches may keep is as old as its end (RFC 9111, section 5.1), whatever new `Date` it is sent with.
@@ -80,8 +100,7 @@ fn age(headers: &mut HeaderMap, engine: &Engine, record: &Record) {
 }
 
 impl Engine {
-    /// Calls `render` with the view of a record. Its links are those of the face that accepted it, where that speaks the
-    /// same dialect; another's URLs would mean nothing to this one.
+    /// Calls `render` with the view of a record.
     pub(crate) fn view<T>(
         &self,
         face: &Face,
@@ -90,9 +109,7 @@ impl Engine {
         origin: &str,
         render: impl FnOnce(View<'_>) -> T,
     ) -> T {
-        let accepted_by = self.face_of(face, record);
-        let face = accepted_by.as_deref().unwrap_or(face);
-        let links = face.links(record.id, origin);
-        render(View::new(record, sighting, links, self.retry_after()))
+        let accepted_by = self.accepted_by(face, record);
+        render(accepted_by.view(face, record, sighting, origin, self.retry_after()))
     }
 }

@@ -1,9 +1,12 @@
 use super::{
-    MakeBody, Options, ResponseBody, ResponseFuture, accept::accept, admit, layer::ByTrait,
+    MakeBody, Options, ResponseBody, ResponseFuture,
+    accept::{accept, look},
+    admit,
+    layer::ByTrait,
 };
 use crate::{dialect::Head, operations::Operations};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use std::{
     error::Error,
@@ -80,10 +83,18 @@ where
         let (head, admit) = (Head::of(&request), &self.shared.options.admit);
         let face = &self.shared.operations.face;
         let inner = self.inner.clone();
-        if admit::deferrable(head) && admit.admit(head) && face.admits(head) {
-            ResponseFuture::deferred(accept(inner, self.shared.clone(), request))
+        let admits = |head| admit::deferrable(head) && admit.admit(head) && face.admits(head);
+        if admits(head) {
+            return ResponseFuture::deferred(accept(inner, self.shared.clone(), request));
+        }
+        let vary = admit.reads_prefer() || face.dialect.reads_prefer();
+        let as_get = Head {
+            method: &Method::GET,
+            ..head
+        };
+        if face.is_named_by_request && *head.method == Method::HEAD && admits(as_get) {
+            ResponseFuture::deferred(look(inner, self.shared.clone(), request, vary))
         } else {
-            let vary = admit.reads_prefer() || face.dialect.reads_prefer();
             ResponseFuture::passed(inner.oneshot(request), vary)
         }
     }

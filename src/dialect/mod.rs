@@ -6,14 +6,18 @@
 //! **Unstable**: the trait may change in minor releases.
 
 mod architecture_center;
+mod arm;
 mod azure;
 mod document;
+mod durable_functions;
 mod fhir;
 mod google_rest;
 mod mount;
 mod odata;
 mod ogc_processes;
 mod query;
+mod redfish;
+mod rest_easy;
 mod rfc;
 mod same_url;
 mod spa;
@@ -23,13 +27,17 @@ mod x_operation;
 pub(crate) use self::mount::origin;
 pub use self::{
     architecture_center::ArchitectureCenter,
+    arm::{AZURE_ASYNC_OPERATION, Arm},
     azure::{Azure, OPERATION_ID, OPERATION_LOCATION},
     document::{STATUS_DOCUMENT, entity_tag, status_document},
+    durable_functions::{CONTINUATION_TOKEN, DurableFunctions},
     fhir::{Fhir, X_EXPORT_STATUS, X_PROGRESS},
     google_rest::GoogleRest,
     mount::{Links, Mount, Route},
     odata::{ASYNC_RESULT, OData},
     ogc_processes::OgcProcesses,
+    redfish::Redfish,
+    rest_easy::RestEasy,
     rfc::{OPERATION_OUTCOME, Rfc},
     same_url::SameUrl,
     spa::Spa,
@@ -137,7 +145,7 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
     /// [`answer`](Self::answer) to [`Ask::Monitor`] instead of [`accepted`](Self::accepted); the name is free again once the
     /// operation is gone. One that has failed or was cancelled tells one repeat so, and is forgotten with that. Names
     /// count for an owner, so there must be an owner rule, or [shared keys](crate::Builder::shared_keys); with a rule a
-    /// request of nobody passes.
+    /// request of nobody passes. A HEAD of what a GET has begun is answered as that, and passes where there is nothing.
     fn is_named_by_request(&self) -> bool {
         false
     }
@@ -177,7 +185,7 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
         false
     }
 
-    /// Whether its answers depend on how often an operation was polled. Then the engine counts, and
+    /// Whether its answers depend on how often an operation was polled, or its result given. Then the engine counts, and
     /// [`View::polls`] tells. Default: no.
     fn counts_polls(&self) -> bool {
         false
@@ -310,6 +318,8 @@ pub struct OptIn {
     pub asked: bool,
     /// To hold the answer back so long in the hope that the operation ends.
     pub wait: Option<Duration>,
+    /// Never to hear of it again: it is let go of as soon as it has ended, whatever the layer says.
+    pub one_way: bool,
     /// What else the dialect wants to know of the head when it answers: a version, a name. That of the initiating request
     /// is [kept](crate::record::Submission::note) with the operation.
     pub note: Option<Arc<str>>,
@@ -326,7 +336,7 @@ impl OptIn {
         Self {
             asked: respond_async,
             wait,
-            note: None,
+            ..Self::default()
         }
     }
 
@@ -462,13 +472,25 @@ pub struct Polls {
     pub before: u32,
     /// Time since the last of them.
     pub since_last: Option<Duration>,
+    /// How often its result was given before.
+    pub results: u32,
 }
 
 impl Polls {
     /// `before` polls, the last of them so long ago.
     #[must_use]
     pub const fn new(before: u32, since_last: Option<Duration>) -> Self {
-        Self { before, since_last }
+        Self {
+            before,
+            since_last,
+            results: 0,
+        }
+    }
+
+    /// With how often the result was given before.
+    #[must_use]
+    pub const fn with_results(self, results: u32) -> Self {
+        Self { results, ..self }
     }
 }
 
@@ -481,6 +503,7 @@ pub struct View<'a> {
     retry_after: u32,
     polls: Option<Polls>,
     is_done: bool,
+    has_note: bool,
 }
 
 impl<'a> View<'a> {
@@ -501,6 +524,15 @@ impl<'a> View<'a> {
             retry_after,
             polls: None,
             is_done: false,
+            has_note: true,
+        }
+    }
+
+    /// Another dialect has noted what there is.
+    pub(crate) fn without_note(self) -> Self {
+        Self {
+            has_note: false,
+            ..self
         }
     }
 
@@ -529,10 +561,12 @@ impl<'a> View<'a> {
         self.is_done
     }
 
-    /// What [`Dialect::opt_in`] noted of the initiating request. Another dialect may have accepted it.
+    /// What [`Dialect::opt_in`] noted of the initiating request. Nothing where another dialect accepted that, or the mount
+    /// that did is not here: its words could be taken for one's own.
     #[must_use]
     pub fn note(&self) -> Option<&'a str> {
-        self.record.submission.note.as_deref()
+        let note = self.record.submission.note.as_deref();
+        note.filter(|_| self.has_note)
     }
 
     /// Its name.

@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{NO_STORE, READ_ONLY, Told, asked, field, percent, problem_of, time},
+    document::{NO_STORE, READ_ONLY, Told, as_unknown, asked, field, percent, problem_of, time},
     query::{date_time, pairs, segment},
 };
 use crate::{
@@ -251,11 +251,7 @@ impl Dialect for OgcProcesses {
             ProblemKind::QueryInvalid => "invalid-query-parameter-value",
             _ => return problem.to_response(),
         };
-        let status = match problem.kind {
-            ProblemKind::Expired => StatusCode::NOT_FOUND,
-            _ => problem.status,
-        };
-        exception(name, &problem.clone().status(status))
+        exception(name, &as_unknown(problem))
     }
 
     fn header_names(&self) -> &'static [HeaderName] {

@@ -23,7 +23,8 @@ use std::borrow::Cow;
 /// GETs are the same whose method, target and `Accept`, `Accept-Charset`, `Accept-Encoding` and `Accept-Language` are, of
 /// one owner: they join one operation. So there must be an [owner rule](crate::Builder::owner), or
 /// [shared keys](crate::Builder::shared_keys). Other methods are not deferred, nor are requests that an owner rule takes for
-/// nobody's; HEAD goes to the inner service as well.
+/// nobody's. HEAD is answered as the GET would be where that has begun, without the body, and begins nothing: otherwise it
+/// goes to the inner service. A failure that it shows is still to be told to a GET.
 ///
 /// What has succeeded is an ordinary resource for [as long as it is kept](crate::DeferLayer::keep_for): the handler's
 /// `ETag`, `Last-Modified`, `Cache-Control`, `Expires` and `Vary` stand, with `Age` beside them. A 200 without `ETag` is

@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     defer::DeferLayer,
-    dialect::{self, Dialect, Head, Links, Mount},
+    dialect::{self, Dialect, Head, Links, Mount, View},
     record::{
         BlobId, Capture, Ending, OperationId, Owner, Phase, Queue, Record, Revision, Sighting, Stop,
     },
@@ -191,6 +191,37 @@ impl Face {
     }
 }
 
+/// Where a record was accepted, as one face sees it.
+pub(crate) enum AcceptedBy {
+    /// There.
+    This,
+    /// Under another mount of the same dialect.
+    Alike(Arc<Face>),
+    /// In another dialect, or under a mount that is not here.
+    Other,
+}
+
+impl AcceptedBy {
+    /// The view of a record that was accepted so. Its links are those of the face that accepted it, where that speaks the
+    /// same dialect: another's URLs would mean nothing to this one, nor would what another has noted.
+    pub(crate) fn view<'a>(
+        &'a self,
+        face: &'a Face,
+        record: &'a Record,
+        sighting: Option<&'a Sighting>,
+        origin: &'a str,
+        retry_after: u32,
+    ) -> View<'a> {
+        let (face, is_noted) = match self {
+            Self::This => (face, true),
+            Self::Alike(other) => (&**other, true),
+            Self::Other => (face, false),
+        };
+        let view = View::new(record, sighting, face.links(record.id, origin), retry_after);
+        if is_noted { view } else { view.without_note() }
+    }
+}
+
 impl Engine {
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
@@ -256,16 +287,16 @@ impl Engine {
         Some(live?.sighting())
     }
 
-    /// The face that accepted a record, if it is another than `face`, mounted here, and of the same dialect.
-    pub(crate) fn face_of(&self, face: &Face, record: &Record) -> Option<Arc<Face>> {
+    /// Where a record was accepted, as `face` sees it.
+    pub(crate) fn accepted_by(&self, face: &Face, record: &Record) -> AcceptedBy {
         if Arc::ptr_eq(&face.name, &record.submission.face) || face.name == record.submission.face {
-            return None;
+            return AcceptedBy::This;
         }
         let faces = self.faces.lock().unwrap_or_else(PoisonError::into_inner);
-        faces
+        let alike = faces
             .iter()
-            .find(|other| other.name == record.submission.face && other.speaks_as(face))
-            .cloned()
+            .find(|other| other.name == record.submission.face && other.speaks_as(face));
+        alike.map_or(AcceptedBy::Other, |face| AcceptedBy::Alike(face.clone()))
     }
 
     /// Ends an operation from outside, and stops it where it runs here.
@@ -275,11 +306,12 @@ impl Engine {
         ending: Ending,
     ) -> Result<Settled, StoreError> {
         let at_once = self.complete(id, &ending).now().ok();
-        if let Some(settled) = at_once
-            && !is_uncertain(&settled)
-        {
-            return settled.inspect(|settled| self.tell(settled));
-        }
+        let mut is_unsure = match at_once {
+            Some(settled) if !is_uncertain(&settled) => {
+                return self.conclude(settled, ending.blob(), false);
+            }
+            uncertain => uncertain.is_some(),
+        };
         // In a task of its own: whoever asked for it may go away between the write and what follows from it.
         let engine = self.clone();
         let told = tokio::spawn(async move {
@@ -290,13 +322,39 @@ impl Engine {
                 if !is_uncertain(&settled) {
                     break;
                 }
-                let again = engine.complete(id, &ending).await;
-                settled = again.map(|settled| settled.after_uncertain(ours));
+                is_unsure = true;
+                settled = engine.complete(id, &ending).await;
             }
-            settled.inspect(|settled| engine.tell(settled))
+            if is_unsure {
+                settled = match settled {
+                    Ok(settled) => Ok(settled.after_uncertain(ours)),
+                    // That the last try was refused does not tell what became of those before.
+                    Err(error) => Err(StoreError::caused_by(StoreErrorKind::Uncertain, error)),
+                };
+            }
+            engine.conclude(settled, ending.blob(), is_unsure)
         });
         told.await
-            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
+            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Uncertain)))
+    }
+
+    /// Has what goes on here know of an end, and lets go of the blob that was written for it if it is of no use.
+    fn conclude(
+        self: &Arc<Self>,
+        settled: Result<Settled, StoreError>,
+        blob: Option<BlobId>,
+        is_unsure: bool,
+    ) -> Result<Settled, StoreError> {
+        match &settled {
+            Ok(Settled::Unknown) if !is_unsure => self.discard(blob),
+            Ok(settled) => {
+                self.tell(settled);
+                self.discard_unless_named(blob, settled);
+            }
+            Err(error) if error.kind() != StoreErrorKind::Uncertain => self.discard(blob),
+            Err(_) => {}
+        }
+        settled
     }
 
     /// Nobody needs a blob any more.
@@ -529,11 +587,7 @@ impl Operations {
         let stored = capture(&self.engine.store, begun, body).await?;
         let is_failure = self.engine.is_failure(&head);
         let ending = Ending::with_response(stored, is_failure, self.engine.clock.wall());
-        let blob = ending.blob();
         let settled = self.engine.end_now(id, ending).await;
-        if let Ok(settled) = &settled {
-            self.engine.discard_unless_named(blob, settled);
-        }
         settled.map_err(|error| match error.kind() {
             StoreErrorKind::Full => CompleteError::TooLarge,
             _ => CompleteError::Store(error),

@@ -24,6 +24,7 @@ struct Counts {
 struct Count {
     polls: u32,
     last: Duration,
+    results: u32,
 }
 
 impl Polls {
@@ -37,13 +38,23 @@ impl Polls {
         if before.is_none() && counts.younger.len() >= COUNTED {
             counts.elder = mem::take(&mut counts.younger);
         }
-        let polls = before.map_or(0, |count| count.polls);
+        let (polls, results) = before.map_or((0, 0), |count| (count.polls, count.results));
         let count = Count {
             polls: polls.saturating_add(1),
             last: now,
+            results,
         };
         counts.younger.insert(id, count);
-        Seen::new(polls, before.map(|count| now.saturating_sub(count.last)))
+        let since_last = before.map(|count| now.saturating_sub(count.last));
+        Seen::new(polls, since_last).with_results(results)
+    }
+
+    /// The poll that was counted just now was answered with the result.
+    pub(crate) fn gave_result(&self, id: OperationId) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.younger.get_mut(&id) {
+            count.results = count.results.saturating_add(1);
+        }
     }
 }
 
@@ -65,6 +76,18 @@ mod tests {
         assert_eq!(polls.count(a, at(3)), Seen::new(1, Some(at(2))));
         assert_eq!(polls.count(b, at(3)), Seen::new(0, None));
         assert_eq!(polls.count(a, at(4)), Seen::new(2, Some(at(1))));
+    }
+
+    #[test]
+    fn results_are_counted_beside_polls() {
+        let (polls, id) = (Polls::default(), OperationId::random());
+        let now = Duration::ZERO;
+        polls.gave_result(id);
+        assert_eq!(polls.count(id, now).results, 0);
+        polls.gave_result(id);
+        assert_eq!(polls.count(id, now).results, 1);
+        let counted = polls.count(id, now);
+        assert_eq!((counted.before, counted.results), (2, 1));
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Record {
             let report = Arc::make_mut(report);
             (report.fraction, report.message) = (None, None);
         }
-        self.revision = self.revision.next();
+        self.revision = self.revision.next_in(self.attempt);
         self.updated = self.updated.max(at);
         true
     }
@@ -174,7 +174,8 @@ impl Record {
     }
 }
 
-/// Counts the visible changes of one operation.
+/// Counts the visible changes of one operation. Those of each attempt begin at a number of their own, above all of the
+/// one before: what its process showed of itself, and died before it was stored, is not counted twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
@@ -183,6 +184,16 @@ impl Revision {
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+
+    /// The one after it, if that is of this attempt, or else the first of the attempt.
+    #[must_use]
+    pub const fn next_in(self, attempt: u16) -> Self {
+        /// Changes in one attempt: two weeks of one each microsecond.
+        const BITS: u32 = 40;
+        let first = Self((attempt.saturating_sub(1) as u64) << BITS);
+        let next = self.next();
+        if next.0 < first.0 { first } else { next }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Bodies that are kept beside their records, written and read chunk by chunk.
 
+use super::backoff::Backoff;
 use crate::{
     record::{BlobId, Content, StoredRequest},
     store::{Blobs, Store, StoreError, StoreErrorKind},
@@ -26,7 +27,7 @@ pub(crate) async fn append(
     chunk: Bytes,
 ) -> Result<(), StoreError> {
     const TRIES: u32 = 18;
-    let mut pause = Duration::from_millis(50);
+    let mut backoff = Backoff::new();
     for _ in 1..TRIES {
         let error = match blobs.append(id, index, chunk.clone()).await {
             Ok(()) => return Ok(()),
@@ -39,8 +40,7 @@ pub(crate) async fn append(
         ) {
             return Err(error);
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(5));
+        backoff.pause(Duration::MAX).await;
     }
     blobs.append(id, index, chunk).await
 }

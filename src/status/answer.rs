@@ -1,5 +1,5 @@
 use crate::{
-    defer::{Asked, ReplyBody, render},
+    defer::{Asked, ReplyBody, render, without_body},
     dialect::{Address, Ask, Head, ListAsk, Listing, OptIn, View, entity_tag},
     header::{if_match_holds, if_none_match_holds},
     operations::{Engine, Face, Operations, Reader, Until},
@@ -9,7 +9,6 @@ use crate::{
     trace,
 };
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use http_body::Body;
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -46,7 +45,7 @@ impl<'a> Monitor<'a> {
             }
             Address::Operation(..) | Address::List(_) => return None,
         };
-        Some(complete(response, head))
+        Some(without_body(response, head))
     }
 
     /// The answer.
@@ -62,7 +61,7 @@ impl<'a> Monitor<'a> {
             Address::Operation(id, Ask::Take) => self.take(id, head).await,
             Address::Operation(id, ask) => self.act(id, ask, head).await,
         };
-        complete(response, head)
+        without_body(response, head)
     }
 
     /// How long the client wants to wait, cut down to what it may.
@@ -287,19 +286,15 @@ impl<'a> Monitor<'a> {
             Err(error) => return self.problem(&self.unavailable(&error), head),
         };
         let origin = face.origin(head);
-        let faces: Vec<_> = page
+        let accepted: Vec<_> = page
             .records
             .iter()
-            .map(|record| engine.face_of(face, record))
+            .map(|record| engine.accepted_by(face, record))
             .collect();
-        let mut views = Vec::with_capacity(page.records.len());
-        for (record, accepted_by) in page.records.iter().zip(&faces) {
-            let links = accepted_by
-                .as_deref()
-                .unwrap_or(face)
-                .links(record.id, &origin);
-            views.push(View::new(record, None, links, engine.retry_after()));
-        }
+        let views = page.records.iter().zip(&accepted);
+        let views: Vec<_> = views
+            .map(|(record, by)| by.view(face, record, None, &origin, engine.retry_after()))
+            .collect();
         let listing = Listing::new(&views, list, page.next, &face.mount).origin(&origin);
         face.dialect.listed(&listing, head).map(ReplyBody::new)
     }
@@ -318,22 +313,6 @@ impl<'a> Monitor<'a> {
             .problem(problem, &dialect.opt_in(head))
             .map(ReplyBody::new)
     }
-}
-
-/// HEAD gets what GET would, but the body (RFC 9110, section 9.3.2).
-fn complete(response: Response<ReplyBody>, head: Head<'_>) -> Response<ReplyBody> {
-    if head.method != Method::HEAD {
-        return response;
-    }
-    let (mut parts, body) = response.into_parts();
-    let has_none = matches!(
-        parts.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    if let (false, Some(length)) = (has_none, body.size_hint().exact()) {
-        parts.headers.insert(header::CONTENT_LENGTH, length.into());
-    }
-    Response::from_parts(parts, ReplyBody::default())
 }
 
 fn options(methods: &[Method]) -> Response<ReplyBody> {

@@ -44,7 +44,9 @@ use std::{
 /// **Atomicity.** Every verb is one atomic step: no reader and no other verb sees half of it. A verb whose condition
 /// does not hold changes nothing and says in `Ok` what stands instead, so that nobody reads twice to learn who won.
 ///
-/// **Moves.** The state moves only as [`Phase::after`] allows. Whatever verbs race, an operation ends exactly once.
+/// **Moves.** The state moves only as [`Phase::after`] allows. Whatever verbs race, an operation ends exactly once. Its
+/// [revision](Record::revision) grows with each move, and with the next attempt to where
+/// [that begins](crate::record::Revision::next_in).
 ///
 /// **Errors.** `Err` means that the store could not answer. With [`StoreErrorKind::Uncertain`] the step may have been
 /// taken or not: it may be repeated with the same id or claim, and repeating a step that was taken is harmless. With

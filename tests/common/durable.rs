@@ -6,7 +6,9 @@ use bytes::Bytes;
 use std::{
     collections::HashMap,
     fmt,
+    future::Future,
     num::{NonZeroU16, NonZeroU32},
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -18,8 +20,9 @@ use tower_lro::{
     MemoryStore, OperationId, Queue, Record, Store,
     record::{BlobId, Content, Ending, Sighting, Stop, StoredRequest, UniqueKey},
     store::{
-        Blobs, Changes, Claim, Claimed, Clock, Created, Forget, Held, Intent, ListQuery, Lookup,
-        MemoryLimits, Page, Settled, StoreError, StoreErrorKind, StoreFuture, StoreUsage, Swept,
+        Blobs, Change, Changes, Claim, Claimed, Clock, Created, Forget, Held, Intent, ListQuery,
+        Lookup, MemoryLimits, Page, Settled, StoreError, StoreErrorKind, StoreFuture, StoreUsage,
+        Swept,
     },
 };
 
@@ -45,6 +48,8 @@ struct Shared {
     /// Chunks that were read and are still held by somebody; and the most there ever were.
     chunks: Arc<[AtomicUsize; 2]>,
     renewals: AtomicUsize,
+    /// Those who hear of changes.
+    listeners: Arc<AtomicUsize>,
     /// Which operation wants a blob.
     names: Mutex<HashMap<BlobId, OperationId>>,
     /// Where set, whoever claims is told of it only with a permit.
@@ -60,6 +65,8 @@ pub(crate) struct Faults {
     pub(crate) renewals_hang: bool,
     /// Chunks from this one on can't be written, for this reason.
     pub(crate) append: Option<(u32, StoreErrorKind)>,
+    /// Nothing can be completed, for this reason.
+    pub(crate) complete: Option<StoreErrorKind>,
     /// Chunks from this one on can't be read, for this reason.
     pub(crate) read: Option<(u32, StoreErrorKind)>,
 }
@@ -116,6 +123,11 @@ impl Durable {
     /// Rounds of renewals so far.
     pub(crate) fn renewals(&self) -> usize {
         self.shared.renewals.load(SeqCst)
+    }
+
+    /// Those who hear of changes.
+    pub(crate) fn listeners(&self) -> usize {
+        self.shared.listeners.load(SeqCst)
     }
 
     /// From here on a chunk is appended only with a permit.
@@ -357,6 +369,9 @@ impl Store for Durable {
         sighting: Option<Sighting>,
     ) -> StoreFuture<'_, Settled> {
         self.later(move || {
+            if let Some(kind) = self.faults().complete {
+                return Err(StoreError::new(kind));
+            }
             let blob = ending.blob();
             let settled = now(self.inner.complete(id, ending, sighting))?;
             if let Settled::Done(_) = settled {
@@ -415,7 +430,9 @@ impl Store for Durable {
     }
 
     fn changes(&self) -> Box<dyn Changes> {
-        self.inner.changes()
+        let listeners = self.shared.listeners.clone();
+        listeners.fetch_add(1, SeqCst);
+        Box::new(Listener(self.inner.changes(), listeners))
     }
 
     fn lease(&self) -> Option<Duration> {
@@ -481,6 +498,22 @@ impl Blobs for Durable {
             self.shared.blobs.lock().unwrap().remove(&blob);
             Ok(())
         })
+    }
+}
+
+/// Counts who hears of changes.
+#[derive(Debug)]
+struct Listener(Box<dyn Changes>, Arc<AtomicUsize>);
+
+impl Changes for Listener {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Change> + Send + '_>> {
+        self.0.next()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, SeqCst);
     }
 }
 

@@ -12,7 +12,9 @@ use std::{
 use tower_lro::{
     Store,
     record::{BlobId, Content},
-    store::{Blobs, Clock, Created, Intent, Settled, SqliteOptions, SqliteStore, StoreErrorKind},
+    store::{
+        Blobs, Clock, Created, Forget, Intent, Settled, SqliteOptions, SqliteStore, StoreErrorKind,
+    },
 };
 
 const CHUNK: usize = 256 << 10;
@@ -111,6 +113,43 @@ async fn what_nothing_names_goes_after_an_hour() {
         .query_row("SELECT count(*) FROM chunks", [], |row| row.get(0))
         .unwrap();
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn what_is_in_use_stays_when_orphans_go() {
+    let place = Place::new();
+    let (store, clock) = open(&place);
+    let orphan = write(&store, 2).await;
+    clock.advance(HOUR / 2);
+    let being_written = write(&store, 1).await;
+    let to_be_run = write(&store, 1).await;
+    let body = Content::Blob {
+        id: to_be_run,
+        len: CHUNK as u64,
+    };
+    let queued = record(1);
+    let created = store.create(&queued, Intent::Queue(&request(body))).await;
+    assert!(matches!(created, Ok(Created::Queued)), "{created:?}");
+    // It is let go of while somebody reads it.
+    let (id, being_read) = ended(&store, 2).await;
+    let forgotten = store.forget(id, Forget::Ended).await;
+    assert!(matches!(forgotten, Ok(Settled::Done(_))), "{forgotten:?}");
+    let counts = async || {
+        [
+            count(&store, orphan).await,
+            count(&store, being_written).await,
+            count(&store, to_be_run).await,
+            count(&store, being_read).await,
+        ]
+    };
+    clock.advance(HOUR / 2);
+    sweep(&store).await;
+    assert_eq!(counts().await, [0, 1, 1, 2]);
+    let chunk = Bytes::from(vec![1; CHUNK]);
+    store.append(being_written, 1, chunk).await.unwrap();
+    clock.advance(HOUR / 2);
+    sweep(&store).await;
+    assert_eq!(counts().await, [0, 2, 1, 0]);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::{Draft, MOMENT, Make, START_WITHIN, SUCCEEDED, Subject, Wanted, done, stands};
 use crate::{
-    record::{OperationId, Outcome, Phase, Queue, Reason, Record, Sighting, Stop},
+    record::{OperationId, Outcome, Phase, Queue, Reason, Record, Revision, Sighting, Stop},
     store::{Claim, Forget, Held},
 };
 use std::{sync::Arc, time::Duration};
@@ -46,6 +46,8 @@ pub async fn a_lapsed_claim_is_taken_over_by_the_next_attempt(make: Make) {
         (second.record.attempt, second.record.phase()),
         (2, Phase::Accepted)
     );
+    // Above all that the first may have shown, and the store was not told.
+    assert!(second.record.revision >= Revision(0).next_in(2));
     assert_eq!(second.request.uri(), "/reports/7");
     assert_ne!(second.claim.token(), first.token());
 }

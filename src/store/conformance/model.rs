@@ -329,7 +329,8 @@ impl Model {
         let Some(phase) = phase.after(Event::Release).filter(|_| may) else {
             return Answer::Stands(self.brief(id));
         };
-        (kept.phase, kept.revision, kept.attempt) = (phase, revision + 1, attempt);
+        kept.revision = Revision(revision).next_in(attempt).0;
+        (kept.phase, kept.attempt) = (phase, attempt);
         (kept.waits, kept.due) = (true, Some(now + START_WITHIN));
         Answer::Done(self.brief(id))
     }

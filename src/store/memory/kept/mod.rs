@@ -1,10 +1,18 @@
 //! What one shard keeps, under its lock.
 
+mod entry;
+mod fit;
+
+use self::entry::{READ, RERUN, Right, drop_rerun};
+pub(super) use self::{
+    entry::{Entry, Rerun, Tombstone},
+    fit::Part,
+};
 use super::{ledger::Ledger, time::Tick};
 use crate::{
     record::{
-        Ending, Event, OperationId, Owner, Phase, Queue, Record, Sighting, Stop, StoredRequest,
-        Timestamp, UniqueKey,
+        Ending, Event, OperationId, Owner, Phase, Queue, Record, Sighting, Stop, Timestamp,
+        UniqueKey,
     },
     store::{Claim, Claimed, Held, Lookup, Settled},
 };
@@ -14,7 +22,6 @@ use std::{
     collections::{BinaryHeap, HashMap, VecDeque},
     mem,
     sync::Arc,
-    time::Duration,
 };
 
 /// Queues and tables below this many items are not worth making smaller.
@@ -45,149 +52,6 @@ pub(super) struct Kept {
     burials: Burials,
     /// What can be run by others, by its place in the order of creation.
     reruns: HashMap<u64, Rerun>,
-}
-
-/// An operation that has not ended and whose request is kept, until it is detached.
-pub(super) struct Rerun {
-    pub(super) queue: Queue,
-    request: Option<StoredRequest>,
-    start_within: Duration,
-    right: Right,
-}
-
-/// Who has the right to run it.
-#[derive(Clone, Copy)]
-enum Right {
-    /// Whoever takes it from its queue.
-    Offered,
-    /// Who holds the claim with this token.
-    Held(u64),
-    /// Nobody: the claim with this token was given up.
-    GivenUp(u64),
-}
-
-impl Rerun {
-    pub(super) fn new(record: &Record, request: &StoredRequest, token: Option<u64>) -> Self {
-        let rerun = record.submission.rerun.as_deref();
-        Self {
-            queue: rerun.map(|rerun| rerun.queue.clone()).unwrap_or_default(),
-            request: Some(request.clone()),
-            start_within: rerun.map_or(Duration::MAX, |rerun| rerun.start_within),
-            right: token.map_or(Right::Offered, Right::Held),
-        }
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        let request = self.request.as_ref();
-        request.map_or(0, |request| request.size() as u64)
-    }
-}
-
-/// A record, and what the store knows of it. Small, since a table is never full.
-pub(super) struct Entry {
-    pub(super) record: Arc<Record>,
-    /// Its place in the order of creation, above a bit that tells whether others can run it, and one whether its result
-    /// was read.
-    place: u64,
-    /// When it expires, once it has ended; is timed out, once its claim was given up; or has not been started in time,
-    /// while it waits in its queue.
-    due: Option<Tick>,
-}
-
-const READ: u64 = 1;
-const RERUN: u64 = 2;
-
-impl Entry {
-    pub(super) fn new(record: Arc<Record>, sequence: u64) -> Self {
-        Self {
-            record,
-            place: sequence << 2,
-            due: None,
-        }
-    }
-
-    fn hash(&self) -> u64 {
-        self.record.id.hash64()
-    }
-
-    /// Its place in the order of creation; also the token of its first claim.
-    pub(super) fn sequence(&self) -> u64 {
-        self.place >> 2
-    }
-
-    pub(super) fn is_read(&self) -> bool {
-        self.place & READ != 0
-    }
-
-    fn is_rerun(&self) -> bool {
-        self.place & RERUN != 0
-    }
-
-    pub(super) fn is_unread(&self) -> bool {
-        !self.is_read() && self.record.phase().is_ended()
-    }
-
-    /// Who has the right to run it, until it has ended.
-    fn right(&self, reruns: &HashMap<u64, Rerun>) -> Option<Right> {
-        let sequence = self.sequence();
-        if self.is_rerun() {
-            return Some(reruns.get(&sequence)?.right);
-        }
-        match self.due {
-            None => Some(Right::Held(sequence)),
-            Some(_) if self.record.phase().is_ended() => None,
-            Some(_) => Some(Right::GivenUp(sequence)),
-        }
-    }
-
-    /// The claim, while it holds.
-    fn claim(&self, reruns: &HashMap<u64, Rerun>) -> Option<Claim> {
-        match self.right(reruns)? {
-            Right::Held(token) => Some(Claim::new(self.record.id, self.record.attempt, token)),
-            Right::Offered | Right::GivenUp(_) => None,
-        }
-    }
-
-    /// Whether this claim was given up, for another to end the operation.
-    fn was_given_up(&self, claim: &Claim, reruns: &HashMap<u64, Rerun>) -> bool {
-        matches!(self.right(reruns), Some(Right::GivenUp(token)) if token == claim.token())
-    }
-
-    pub(super) fn has_expired(&self, now: Tick) -> bool {
-        self.due.is_some_and(|due| due <= now) && self.record.phase().is_ended()
-    }
-
-    /// When it ended, by the clock that decides. Means something only once it has.
-    pub(super) fn ended(&self) -> Option<Tick> {
-        self.due
-            .map(|due| due.before(self.record.submission.keep_for))
-    }
-
-    /// Whether this is what an item of the agenda means.
-    fn is_due(&self, due: Tick, hash: u64) -> bool {
-        self.due == Some(due) && self.hash() == hash
-    }
-
-    /// What the queue of read results knows it by.
-    pub(super) fn eviction(&self) -> Option<(Tick, u64)> {
-        self.ended()
-            .filter(|_| self.is_read())
-            .map(|ended| (ended, self.hash()))
-    }
-}
-
-/// What is remembered of an operation that is gone.
-pub(super) struct Tombstone {
-    id: OperationId,
-    owner: Option<Owner>,
-    key: Option<UniqueKey>,
-    falls: Tick,
-}
-
-impl Tombstone {
-    fn hash(&self) -> u64 {
-        self.id.hash64()
-    }
 }
 
 /// What was taken out under a lock, to be accounted for and dropped outside of it.
@@ -664,19 +528,6 @@ impl Kept {
     }
 }
 
-/// The operation is no longer for others to run.
-fn drop_rerun(entry: &mut Entry, reruns: &mut HashMap<u64, Rerun>) -> Option<(u64, Rerun)> {
-    if !entry.is_rerun() {
-        return None;
-    }
-    entry.place &= !RERUN;
-    let rerun = reruns.remove(&entry.sequence());
-    if reruns.is_empty() {
-        *reruns = HashMap::new();
-    }
-    Some((entry.sequence(), rerun?))
-}
-
 /// How an operation stands with what was seen of it taken in.
 fn seen(record: &Record, sighting: Option<&Sighting>) -> Phase {
     let phase = record.phase();
@@ -690,119 +541,11 @@ fn seen(record: &Record, sighting: Option<&Sighting>) -> Phase {
     }
 }
 
-/// What is to be moved to an allocation of another size. See [`Kept::misfit`].
-#[derive(Clone, Copy)]
-pub(super) enum Part {
-    Entries,
-    Agenda,
-    Order,
-    Tombstones,
-    Burials,
-}
-
-impl Kept {
-    /// The first part that is full or mostly empty, and the capacity that it should have instead.
-    ///
-    /// A part that is filled up before somebody has seen to this grows by itself.
-    pub(super) fn misfit(&self) -> Option<(Part, usize)> {
-        let parts = [
-            (
-                Part::Entries,
-                self.entries.len(),
-                self.entries.capacity(),
-                self.entries.num_buckets(),
-            ),
-            (
-                Part::Agenda,
-                self.agenda.len(),
-                self.agenda.capacity(),
-                self.agenda.capacity(),
-            ),
-            (
-                Part::Order,
-                self.order.len(),
-                self.order.capacity(),
-                self.order.capacity(),
-            ),
-            (
-                Part::Tombstones,
-                self.tombstones.len(),
-                self.tombstones.capacity(),
-                self.tombstones.num_buckets(),
-            ),
-            (
-                Part::Burials,
-                self.burials.len(),
-                self.burials.capacity(),
-                self.burials.capacity(),
-            ),
-        ];
-        parts.into_iter().find_map(|(part, len, capacity, size)| {
-            let is_full = len == capacity && len > 0;
-            let is_mostly_empty = size > SMALL && len < size / 16;
-            (is_full || is_mostly_empty).then(|| (part, (2 * len).max(4)))
-        })
-    }
-
-    /// Moves the entries to `new`, if they fit. What is in `new` then is to be freed.
-    pub(super) fn refit_entries(&mut self, new: &mut Entries) {
-        if new.capacity() <= self.entries.len() {
-            return;
-        }
-        // By the queue, which has the hashes at hand, and not by the records, which are all over the memory.
-        for &(sequence, hash) in &self.order {
-            let found = self
-                .entries
-                .find_entry(hash, |entry| entry.sequence() == sequence);
-            if let Ok(found) = found {
-                new.insert_unique(hash, found.remove().0, Entry::hash);
-            }
-        }
-        debug_assert!(
-            self.entries.is_empty(),
-            "all that was created stands in the queue"
-        );
-        mem::swap(&mut self.entries, new);
-    }
-
-    pub(super) fn refit_agenda(&mut self, new: &mut Vec<Reverse<(Tick, u64)>>) {
-        if new.capacity() > self.agenda.len() {
-            let mut old = mem::take(&mut self.agenda).into_vec();
-            new.append(&mut old);
-            self.agenda = mem::replace(new, old).into();
-        }
-    }
-
-    pub(super) fn refit_order(&mut self, new: &mut Order) {
-        refill(&mut self.order, new);
-    }
-
-    pub(super) fn refit_tombstones(&mut self, new: &mut Tombstones) {
-        if new.capacity() > self.tombstones.len() {
-            for tombstone in self.tombstones.drain() {
-                new.insert_unique(tombstone.hash(), tombstone, Tombstone::hash);
-            }
-            mem::swap(&mut self.tombstones, new);
-        }
-    }
-
-    pub(super) fn refit_burials(&mut self, new: &mut Burials) {
-        refill(&mut self.burials, new);
-    }
-}
-
-fn refill<T>(queue: &mut VecDeque<T>, new: &mut VecDeque<T>) {
-    if new.capacity() > queue.len() {
-        new.extend(queue.drain(..));
-        mem::swap(queue, new);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        record::Submission,
+        record::{StoredRequest, Submission},
         store::{Clock, Created, Forget, Intent, MemoryLimits, MemoryStore, Store},
     };
     use std::{

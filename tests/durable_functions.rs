@@ -1,0 +1,215 @@
+//! Durable Functions' HTTP API, beyond what its transcripts show: what counts as delivered, what lists hold, what is waited
+//! for, and requests that make no sense.
+#![cfg(feature = "testing")]
+
+mod common {
+    pub(crate) mod exchange;
+}
+
+use bytes::Bytes;
+use common::exchange::{Collected, ask, collected, request, submit};
+use http::{Method, Request, Response, Uri, header};
+use http_body_util::Full;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::{convert::Infallible, future::pending, time::Duration};
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_lro::{
+    Builder, DurableFunctions, Limits, Operations, Owner,
+    dialect::{CONTINUATION_TOKEN, View},
+};
+
+const TOKEN: &str = "x-ms-continuation-token";
+
+fn builder() -> Builder {
+    let builder = Operations::builder().mount("/instances");
+    builder.dialect(DurableFunctions::new())
+}
+
+fn owned() -> Operations {
+    let builder = builder().owner(|_| Some(Owner::new("everybody")));
+    builder.build().unwrap()
+}
+
+fn job() -> Request<Full<Bytes>> {
+    request(Method::POST, "/orchestrators/Words", &[])
+}
+
+fn response(status: u16, kind: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let response = Response::builder().status(status);
+    let response = response.header(header::CONTENT_TYPE, kind);
+    response.body(Full::new(body.into())).unwrap()
+}
+
+fn document(answer: &Collected) -> Value {
+    serde_json::from_slice(answer.body()).unwrap()
+}
+
+fn instance(accepted: &Collected) -> String {
+    accepted.headers()[header::LOCATION]
+        .to_str()
+        .unwrap()
+        .into()
+}
+
+async fn get(operations: &Operations, url: &str) -> Value {
+    document(&ask(operations, request(Method::GET, url, &[])).await)
+}
+
+/// There is room for one, and for another once that has been delivered.
+async fn is_delivered_by(answer: Response<Full<Bytes>>, suffix: &str) -> bool {
+    let mut limits = Limits::default();
+    limits.stored = 1;
+    let operations = builder().limits(limits).build().unwrap();
+    let first = submit(&operations, job(), answer.clone()).await;
+    assert_eq!(
+        submit(&operations, job(), answer.clone()).await.status(),
+        503
+    );
+    let url = instance(&first) + suffix;
+    ask(&operations, request(Method::GET, &url, &[])).await;
+    submit(&operations, job(), answer).await.status() == 202
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_all_there_is_to_tell_delivers_the_result() {
+    for (answer, suffix, delivers) in [
+        (response(200, "application/json", "[1]"), "", true),
+        (response(200, "application/json", ""), "", true),
+        (response(500, "text/plain", "no"), "", true),
+        (response(200, "text/plain", "text"), "/output", true),
+        (response(200, "text/plain", "text"), "", false),
+    ] {
+        let shown = format!("{answer:?} {suffix}");
+        assert_eq!(is_delivered_by(answer, suffix).await, delivers, "{shown}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_hold_small_outputs_and_addresses_of_large_ones() {
+    let operations = owned();
+    let large = format!("\"{}\"", "x".repeat(View::SMALL));
+    for (status, body) in [(200, "[1]"), (200, &*large), (400, &*large)] {
+        submit(
+            &operations,
+            job(),
+            response(status, "application/json", body.to_owned()),
+        )
+        .await;
+    }
+    let list = get(&operations, "/instances").await;
+    assert_eq!(list[2]["output"], json!([1]));
+    assert_eq!(list[0]["output"], "Bad Request");
+    let output = list[1]["output"].as_str().unwrap();
+    assert_eq!(
+        get(&operations, output).await,
+        json!("x".repeat(View::SMALL))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_many_is_read_to_its_end() {
+    let operations = owned();
+    for _ in 0..230 {
+        submit(&operations, job(), response(200, "application/json", "1")).await;
+    }
+    let (mut names, mut token) = (Vec::new(), None::<String>);
+    loop {
+        let fields: Vec<_> = token.iter().map(|token| (TOKEN, &**token)).collect();
+        let page = ask(
+            &operations,
+            request(Method::GET, "/instances?top=1000", &fields),
+        )
+        .await;
+        let list = document(&page);
+        names.extend(
+            list.as_array()
+                .unwrap()
+                .iter()
+                .map(|found| found["instanceId"].to_string()),
+        );
+        let Some(next) = page.headers().get(CONTINUATION_TOKEN) else {
+            break;
+        };
+        token = Some(next.to_str().unwrap().to_owned());
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 230);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_asks_for_both_times_in_seconds_is_held() {
+    let mut limits = Limits::default();
+    limits.wait = Duration::from_secs(30);
+    let operations = builder().limits(limits).build().unwrap();
+    let inner = service_fn(async |_: Request<Full<Bytes>>| {
+        pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+    });
+    for (query, seconds) in [
+        ("timeout=2.5&pollingInterval=1", 2.5),
+        ("pollingInterval=0.1&timeout=4", 4.0),
+        ("timeout=1e9&pollingInterval=1", 30.0),
+        ("timeout=2", 0.0),
+        ("pollingInterval=2", 0.0),
+        ("timeout=-2&pollingInterval=1", 0.0),
+        ("timeout=NaN&pollingInterval=1", 0.0),
+        ("timeout=inf&pollingInterval=1", 0.0),
+        ("timeout=2s&pollingInterval=1", 0.0),
+        ("timeout=2&pollingInterval=soon", 0.0),
+    ] {
+        let begun = Instant::now();
+        let start = request(Method::POST, &format!("/orchestrators/Words?{query}"), &[]);
+        let answer = operations
+            .layer()
+            .layer(inner)
+            .oneshot(start)
+            .await
+            .unwrap();
+        assert_eq!(collected(answer).await.status(), 202);
+        // The timer counts whole milliseconds.
+        let held = begun.elapsed().as_secs_f64();
+        assert!((held - seconds).abs() < 0.01, "{query}: {held}");
+    }
+}
+
+fn target() -> impl Strategy<Value = Uri> {
+    let id = "(00000000-0000-4000-8000-000000000000|[a-z0-9-]{0,8}|%[0-9a-f]{2})";
+    let rest = "(/terminate|/output|/suspend|/restart|/raiseEvent/[a-z%2]{0,4}|/|/x|)";
+    let query = "(top=[0-9-]{0,12}|runtimeStatus=[RunigFaled,%2C]{0,9}|createdTime(From|To)=[0-9T:Z.+-]{0,25}|instanceIdPrefix=[0-9a-f]{0,3}|[a-z&=%+]{0,9})";
+    let target = format!("/instances(/{id}{rest})?([?]{query}(&{query})?)?");
+    let targets = prop::string::string_regex(&target).unwrap();
+    targets.prop_filter_map("a URI", |target| target.parse().ok())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_request_is_without_an_answer_in_the_apis_form(
+        method in prop::sample::select(vec!["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PUT", "X"]),
+        target in target(),
+        token in prop::option::of("[ -~]{0,22}"),
+        with_owner: bool,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answer = runtime.block_on(async {
+            let operations = match with_owner {
+                true => owned(),
+                false => builder().build().unwrap(),
+            };
+            let fields: Vec<_> = token.iter().map(|token| (TOKEN, &**token)).collect();
+            let mut request = request(method.parse().unwrap(), "/", &fields);
+            *request.uri_mut() = target;
+            ask(&operations, request).await
+        });
+        prop_assert_eq!(&answer.headers()[header::CACHE_CONTROL], "no-store");
+        match (answer.status().as_u16(), method) {
+            (404, _) | (204, "OPTIONS") | (_, "HEAD") => prop_assert!(answer.body().is_empty()),
+            (200, "GET") => prop_assert_eq!(&answer.body()[..], b"[]"),
+            (400 | 405 | 501, _) => prop_assert!(document(&answer)["Message"].is_string()),
+            other => prop_assert!(false, "{other:?}"),
+        }
+    }
+}
