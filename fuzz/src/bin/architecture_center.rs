@@ -3,4 +3,7 @@
 use libfuzzer_sys::fuzz_target;
 use tower_lro_fuzz::{Input, drive};
 
-fuzz_target!(|input: Input<'_>| drive(tower_lro::ArchitectureCenter::new().failures_as_documents(), input));
+fuzz_target!(|input: Input<'_>| drive(
+    tower_lro::ArchitectureCenter::new().failures_as_documents(),
+    input
+));
