@@ -94,7 +94,7 @@ async fn another_dialect_shows_the_operation_under_its_own_urls() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     #[test]
     fn no_request_to_the_monitor_is_without_an_answer(
@@ -135,7 +135,9 @@ proptest! {
         let wanted = if status >= 400 { "Failed" } else { "Succeeded" };
         prop_assert_eq!(&properties["status"], wanted);
         let body = properties["outputs"].get("body");
-        prop_assert_eq!(body.is_some(), status < 400 && is_json);
+        // These have no content, whatever a handler sends with them.
+        let has_content = ![204, 205, 304].contains(&status);
+        prop_assert_eq!(body.is_some(), status < 400 && has_content && is_json);
         if let Some(body) = body {
             prop_assert_eq!(&body["value"], &value);
         }

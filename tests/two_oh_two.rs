@@ -109,7 +109,7 @@ async fn another_dialect_tells_how_it_failed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     #[test]
     fn no_request_to_the_monitor_is_without_an_answer(

@@ -188,7 +188,7 @@ fn dialect() -> impl Strategy<Value = XOperation> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     #[test]
     fn no_request_to_the_monitor_is_without_an_answer(
