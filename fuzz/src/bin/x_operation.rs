@@ -1,0 +1,11 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tower_lro_fuzz::{Input, drive};
+
+fuzz_target!(|input: Input<'_>| drive(
+    tower_lro::XOperation::new()
+        .resource("reports/{id}")
+        .forget_when_read(),
+    input
+));
