@@ -105,7 +105,7 @@ fn arm() -> Protocol {
         submit: || request(Method::PUT, "/things/x", &[]),
         monitor: |accepted| field(accepted, "azure-asyncoperation"),
         seen: |answer| match json(answer)["status"].as_str() {
-            Some("Accepted" | "Running") => Pending,
+            Some("InProgress") => Pending,
             Some("Succeeded") => Succeeded,
             Some("Failed") => Failed,
             Some("Canceled") => Cancelled,

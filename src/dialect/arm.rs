@@ -35,10 +35,11 @@ pub const AZURE_ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asy
 /// The document, with times in RFC 3339:
 ///
 /// ```json
-/// {"id":"/…/operationStatuses/…","name":"…","status":"Accepted|Running|Succeeded|Failed|Canceled","startTime":"…",
+/// {"id":"/…/operationStatuses/…","name":"…","status":"InProgress|Succeeded|Failed|Canceled","startTime":"…",
 ///  "endTime":"…","percentComplete":40,"properties":…,"error":{"code":"…","message":"…"}}
 /// ```
 ///
+/// - `status` has one word for all that has not ended, the one that every client knows.
 /// - `properties` is the body of what was asked for by POST and has succeeded, if it [can stand there](View::embeds_json).
 ///   After PUT and PATCH clients look at the target.
 /// - `error` of what has failed is the `error` object of the response, if that is JSON of at most [`View::SMALL`] bytes and
@@ -49,7 +50,7 @@ pub const AZURE_ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asy
 /// there is no more in it, and the status is 201 whether it was there before or not.
 ///
 /// ```json
-/// {"id":"/subscriptions/…/providers/Ns/things/x","name":"x","type":"Ns/things","properties":{"provisioningState":"Accepted"}}
+/// {"id":"/subscriptions/…/providers/Ns/things/x","name":"x","type":"Ns/things","properties":{"provisioningState":"InProgress"}}
 /// ```
 ///
 /// The application shows the resource at its own address: as not there, or with a `properties.provisioningState` that is not
@@ -175,8 +176,7 @@ fn tell_when(view: &View<'_>, mut response: Response<Answer>) -> Response<Answer
 
 const fn state(phase: Phase) -> &'static str {
     match phase {
-        Phase::Accepted => "Accepted",
-        Phase::Running => "Running",
+        Phase::Accepted | Phase::Running => "InProgress",
         Phase::Ended(Outcome::Succeeded) => "Succeeded",
         Phase::Ended(Outcome::Failed(_)) => "Failed",
         Phase::Ended(Outcome::Cancelled) => "Canceled",
