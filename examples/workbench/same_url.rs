@@ -2,7 +2,7 @@
 
 use crate::{jobs, options::Options};
 use axum::{Router, routing::any_service};
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use tower::service_fn;
 use tower_lro::{BuildError, Operations, SameUrl};
 
@@ -16,13 +16,15 @@ pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, Bu
     let operations = plain.also("/sameurl", SameUrl::new())?;
     let (at_most, node) = (jobs::request_body(options), options.node.clone());
     let report = service_fn(move |request| {
-        let node = node.clone();
+        let run = jobs::run(request, at_most, node.clone());
         async move {
-            let mut done = jobs::run(request, at_most, node).await?;
-            // The one owner is everybody: what is theirs is nothing that shared caches should leave alone.
-            let for_all = HeaderValue::from_static("no-cache");
-            done.headers_mut().insert(header::CACHE_CONTROL, for_all);
-            Ok(done)
+            let mut report = run.await?;
+            if report.status() == StatusCode::OK {
+                // Everybody is one here, so that caches need not take it for anybody's own.
+                let caches = HeaderValue::from_static("no-cache");
+                report.headers_mut().insert(header::CACHE_CONTROL, caches);
+            }
+            Ok(report)
         }
     });
     let report = jobs::deferred(&jobs::layer(&operations, options), report);

@@ -124,8 +124,8 @@ pub fn drive(dialect: impl Dialect, input: Input<'_>) {
         let operations = operations.build().expect("nothing is unusual");
         let mut service = operations.wrap(service_fn(inner));
         let mut accepted = Vec::new();
-        for path in ["/never", "/at-once"] {
-            // Some dialects defer what is read, and some what is written.
+        for path in ["/never?asynch", "/at-once?asynch"] {
+            // Some dialects defer what is read, some what is written, and some what asks for it by a field or by the query.
             for method in [Method::GET, Method::POST] {
                 let mut request = Request::new(Full::default());
                 *request.method_mut() = method;

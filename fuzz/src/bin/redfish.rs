@@ -1,0 +1,6 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tower_lro_fuzz::{Input, drive};
+
+fuzz_target!(|input: Input<'_>| drive(tower_lro::Redfish::new(), input));
