@@ -1,8 +1,8 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
+    Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
-        self, NO_STORE, READ_ONLY, as_unknown, asked, error_object, error_of, error_response, own,
-        percent, problem_of, time,
+        self, READ_ONLY, as_unknown, asked, error_object, error_of, error_response, has_body, own,
+        own_json, percent, problem_of, time,
     },
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     record::{Outcome, Phase},
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderName, Method, Response, StatusCode, header};
 
 /// Where the status of an operation is: on answers to initiating requests, as an absolute URL.
 pub const AZURE_ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");
@@ -60,8 +60,7 @@ pub const AZURE_ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asy
 /// it tells in `Referer`. There is no list, and nothing is forgotten by request. How to cancel the specification leaves
 /// open: this is an action as other resources have it. It also wants a `Retry-After` of 10 to 600 seconds:
 /// see [`Limits::retry_after`](crate::Limits::retry_after). It is the
-/// [Resource Provider Contract](https://github.com/cloud-and-ai-microsoft/resource-provider-contract), "Asynchronous
-/// Operations".
+/// [Resource Provider Contract](https://github.com/Azure/azure-resource-manager-rpc), "Asynchronous Operations".
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Arm(());
 
@@ -73,7 +72,6 @@ impl Arm {
     }
 }
 
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const STATUSES: &str = "/operationStatuses";
 const RESULTS: &str = "/operationResults";
 const CANCEL: &str = "/cancel";
@@ -104,9 +102,7 @@ impl Dialect for Arm {
     fn accepted(&self, view: &View<'_>, _: &OptIn) -> Response<Answer> {
         let links = view.links();
         let mut response = if view.record().submission.method == Method::PUT {
-            let mut response = json_response(Answer::Bytes(resource(view)));
-            *response.status_mut() = StatusCode::CREATED;
-            response
+            own_json(StatusCode::CREATED, Answer::Bytes(resource(view)))
         } else {
             let mut response = own(StatusCode::ACCEPTED);
             let results = links.header_below(RESULTS, "");
@@ -155,14 +151,6 @@ impl Dialect for Arm {
     fn needs_absolute_urls(&self) -> bool {
         true
     }
-}
-
-fn json_response(answer: Answer) -> Response<Answer> {
-    let mut response = Response::new(answer);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    response
 }
 
 /// With when to ask again, while there is something to ask.
@@ -228,13 +216,12 @@ fn document(view: &View<'_>) -> Response<Answer> {
     } else {
         out.push(b'}');
         // Where the result is elsewhere, this is not all that a client wants of it.
-        let has_body = view.response().is_some_and(|stored| stored.body_len() > 0);
-        match view.phase().is_ended() && !(has_result && has_body) {
+        match view.phase().is_ended() && !(has_result && has_body(view)) {
             true => Answer::Instead(out.into()),
             false => Answer::Bytes(out.into()),
         }
     };
-    json_response(answer)
+    own_json(StatusCode::OK, answer)
 }
 
 fn members(view: &View<'_>, out: &mut Vec<u8>) {
@@ -289,12 +276,7 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response<Bytes> {
     let mut out = b"{\"error\":".to_vec();
     error_object(code, message, &mut out);
     out.push(b'}');
-    let mut response = Response::new(out.into());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    response
+    own_json(status, out.into())
 }
 
 #[cfg(test)]

@@ -247,6 +247,17 @@ pub(super) fn own(status: StatusCode) -> Response<Answer> {
     response
 }
 
+/// An answer of the monitor's own, with a body in JSON.
+pub(super) fn own_json<T>(status: StatusCode, body: T) -> Response<T> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let json = const { HeaderValue::from_static(STATUS_DOCUMENT) };
+    headers.insert(header::CONTENT_TYPE, json);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    response
+}
+
 /// The stored response at an address of its own, if there is one.
 pub(super) fn replayed(view: &View<'_>) -> Option<Response<Answer>> {
     let mut head = view.replay()?;

@@ -1,6 +1,8 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{NO_STORE, READ_ONLY, Told, as_unknown, asked, own, problem_of, progress, replayed},
+    document::{
+        READ_ONLY, Told, as_unknown, asked, has_body, own, own_json, problem_of, progress, replayed,
+    },
     query::{date_time, pairs},
 };
 use crate::{
@@ -172,7 +174,7 @@ impl Dialect for DurableFunctions {
                     true => b"{\"instancesDeleted\":1}",
                     false => b"{\"instancesDeleted\":0}",
                 };
-                json_response(Answer::Bytes(Bytes::from_static(deleted)))
+                own_json(StatusCode::OK, Answer::Bytes(Bytes::from_static(deleted)))
             }
             (Ask::Result, Some(ending)) => replayed(view)
                 .unwrap_or_else(|| failure(&problem_of(ending.outcome)).map(Answer::Instead)),
@@ -187,7 +189,7 @@ impl Dialect for DurableFunctions {
                 let Some(ending) = ending else {
                     return pending(view, answer, self.switch(is_asked));
                 };
-                let mut response = json_response(answer);
+                let mut response = own_json(StatusCode::OK, answer);
                 if is_asked && matches!(ending.outcome, Outcome::Failed(_)) {
                     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 }
@@ -209,7 +211,7 @@ impl Dialect for DurableFunctions {
             }
         }
         out.push(b']');
-        let mut response = json_response(out.into());
+        let mut response = own_json(StatusCode::OK, out.into());
         if let Some(Cursor(next)) = listing.next() {
             response
                 .headers_mut()
@@ -260,18 +262,9 @@ fn unsupported() -> Address {
     Address::Problem(problem.status(StatusCode::NOT_IMPLEMENTED))
 }
 
-fn json_response<T>(body: T) -> Response<T> {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    response
-}
-
 /// 202, which tells where and when to ask. An initiating request that is repeated after the end is told so too.
 fn pending(view: &View<'_>, answer: Answer, switch: &str) -> Response<Answer> {
-    let mut response = json_response(answer);
-    *response.status_mut() = StatusCode::ACCEPTED;
+    let mut response = own_json(StatusCode::ACCEPTED, answer);
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, view.links().header(switch));
     headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
@@ -320,11 +313,10 @@ fn document(view: &View<'_>, embeds: bool, out: &mut Vec<u8>) -> Document {
     out.extend_from_slice(b"\",\"input\":null,\"customStatus\":");
     custom_status(view, out);
     out.extend_from_slice(b",\"output\":");
-    let has_body = view.response().is_some_and(|stored| stored.body_len() > 0);
     let document = match phase {
         Phase::Ended(Outcome::Succeeded | Outcome::Failed(_)) if embeds => return Document::Open,
         // It is JSON, and too long for a list; or it is none.
-        Phase::Ended(Outcome::Succeeded) if has_body => {
+        Phase::Ended(Outcome::Succeeded) if has_body(view) => {
             out.push(b'"');
             view.links().write(out, OUTPUT);
             out.push(b'"');

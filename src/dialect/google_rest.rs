@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{NO_STORE, READ_ONLY, Told, asked, percent, problem_of, time},
+    document::{READ_ONLY, Told, asked, has_body, own_json, percent, problem_of, replayed, time},
     query::pairs,
 };
 use crate::{
@@ -136,13 +136,8 @@ impl Dialect for GoogleRest {
 
     fn answer(&self, view: &View<'_>, ask: Ask, head: Head<'_>) -> Response<Answer> {
         match (ask, view.ending()) {
-            (Ask::Result, Some(ending)) => match view.replay() {
-                Some(mut head) => {
-                    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
-                    Response::from_parts(head, Answer::Stored)
-                }
-                None => error(&problem_of(ending.outcome)).map(Answer::Bytes),
-            },
+            (Ask::Result, Some(ending)) => replayed(view)
+                .unwrap_or_else(|| error(&problem_of(ending.outcome)).map(Answer::Bytes)),
             (Ask::Result, None) => {
                 let problem = Problem::new(ProblemKind::ResultNotReady);
                 error(&problem.status(StatusCode::BAD_REQUEST)).map(Answer::Bytes)
@@ -153,7 +148,7 @@ impl Dialect for GoogleRest {
                     _ => self.operation(view),
                 }
             }
-            _ => json_response(Answer::Bytes(Bytes::from_static(b"{}"))),
+            _ => own_json(StatusCode::OK, Answer::Bytes(Bytes::from_static(b"{}"))),
         }
     }
 
@@ -181,7 +176,7 @@ impl Dialect for GoogleRest {
             out.push(b'"');
         }
         out.push(b'}');
-        json_response(out.into())
+        own_json(StatusCode::OK, out.into())
     }
 
     fn problem(&self, problem: &Problem, _: &OptIn) -> Response<Bytes> {
@@ -216,7 +211,7 @@ impl GoogleRest {
                 }
             }
         };
-        json_response(answer)
+        own_json(StatusCode::OK, answer)
     }
 
     /// Writes the operation up to its result, and gives what goes after that; `None`: there is nothing more but its end.
@@ -354,11 +349,6 @@ fn succeeded(view: &View<'_>) -> bool {
     view.phase() == Phase::Ended(Outcome::Succeeded)
 }
 
-fn has_body(view: &View<'_>) -> bool {
-    view.response()
-        .is_some_and(|response| response.body_len() > 0)
-}
-
 /// A `google.rpc.Status`.
 fn write_failure(view: &View<'_>, outcome: Outcome, out: &mut Vec<u8>) {
     let (code, message, told) = match view.response() {
@@ -462,14 +452,6 @@ fn error(problem: &Problem) -> Response<Bytes> {
         out.into()
     });
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    response
-}
-
-fn json_response<T>(body: T) -> Response<T> {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 
