@@ -141,7 +141,12 @@ async fn it_lists_page_by_page() {
     let client = client().await;
     let mut names = Vec::new();
     for at in 0..5 {
-        names.push(start(json!({"echo": at.to_string()})).await.name);
+        let name = start(json!({"echo": at.to_string()})).await.name;
+        let is_done = || client.get_operation().set_name(&name).send();
+        while !is_done().await.unwrap().done {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        names.push(name);
     }
     let mut items = client
         .list_operations()
