@@ -3,7 +3,7 @@
 //! A dialect is pure: it sees no store, no task and no clock, so a transcript of it needs no runtime. [`Rfc`] is the
 //! default.
 //!
-//! **Unstable**: the trait may change in minor releases.
+//! **Stable**: what is added to the trait has a default, or comes with a release that says that it breaks.
 
 mod architecture_center;
 mod arm;

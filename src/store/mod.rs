@@ -3,7 +3,7 @@
 //! [`MemoryStore`] is the default. [`Store`] is the contract; the feature `testing` adds `conformance`, the suite
 //! of small named cases that tells whether an implementation keeps it.
 //!
-//! **Unstable**: the trait may change in minor releases.
+//! **Stable**: what is added to the trait has a default, or comes with a release that says that it breaks.
 
 mod clock;
 #[cfg(any(test, feature = "testing"))]
