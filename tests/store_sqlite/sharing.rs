@@ -152,6 +152,29 @@ async fn what_a_dead_process_ran_is_taken_over() {
 }
 
 #[tokio::test]
+async fn while_nothing_can_be_written_nobody_is_silent() {
+    let place = Place::new();
+    let ((one, _), (two, clock)) = (process(&place), process(&place));
+    let held = accept(&one, 1).await;
+    two.sweep(ALL).await.unwrap();
+    let mut other = place.sql();
+    let lock = other
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .unwrap();
+    clock.advance(LEASE + MOMENT);
+    let failed = two.sweep(ALL).await.unwrap_err();
+    assert_eq!(failed.kind(), StoreErrorKind::Unavailable);
+    lock.rollback().unwrap();
+    // The first could renew nothing, and is given time to.
+    assert!(two.sweep(ALL).await.unwrap().ended.is_empty());
+    assert!(renew(&one, &[&held]).await.is_empty());
+    // It has not become immortal by it.
+    two.sweep(ALL).await.unwrap();
+    clock.advance(LEASE + MOMENT);
+    assert_eq!(two.sweep(ALL).await.unwrap().ended.len(), 1);
+}
+
+#[tokio::test]
 async fn what_a_process_renews_is_its_own() {
     let place = Place::new();
     let ((one, _), (two, clock)) = (process(&place), process(&place));

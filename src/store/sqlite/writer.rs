@@ -222,6 +222,10 @@ impl Writer {
                         _ => (StoreErrorKind::Uncertain, error),
                     },
                 };
+                if kind != StoreErrorKind::Corrupt {
+                    // Nor could the others write, perhaps: that they were silent tells nothing.
+                    self.mind.others.clear();
+                }
                 let error = Arc::new(error);
                 for job in group.drain(..) {
                     job.answer(Err(StoreError::caused_by(kind, error.clone())));
