@@ -62,6 +62,30 @@ async fn ended(store: &SqliteStore, chunks: u32) -> (tower_lro::OperationId, Blo
 }
 
 #[tokio::test]
+async fn who_is_refused_for_a_blob_that_is_gone_leaves_nothing() {
+    let place = Place::new();
+    let (store, _) = open(&place);
+    let before = store.usage();
+    let (id, len) = (BlobId::random(), CHUNK as u64);
+    let late = store.append(id, 1, Bytes::from_static(b"the rest")).await;
+    assert_eq!(late.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    let (new, gone) = (
+        record(1),
+        request(Content::Blob {
+            id: BlobId::random(),
+            len,
+        }),
+    );
+    for intent in [Intent::Run(Some(&gone)), Intent::Queue(&gone)] {
+        let refused = store.create(&new, intent).await.unwrap_err();
+        assert_eq!(refused.kind(), StoreErrorKind::Corrupt);
+        assert!(find(&store, new.id).await.is_none());
+    }
+    assert_eq!(store.usage(), before);
+    assert!(super::support::claim(&store).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_result_in_chunks_outlives_the_process() {
     let place = Place::new();
     let (id, blob) = ended(&open(&place).0, 5).await;

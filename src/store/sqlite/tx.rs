@@ -541,6 +541,7 @@ impl<'w> Tx<'w> {
         let (number, size): (i64, i64) = touched.ok_or(StoreErrorKind::Corrupt)?;
         // The sweep has taken what came before: what is made of the rest would have a hole.
         if index > 0 && size == 0 {
+            self.release(chunk.len() as u64);
             return Err(StoreErrorKind::Corrupt.into());
         }
         if self.write(

@@ -128,7 +128,15 @@ impl Tx<'_> {
             let blob = request.body().blob();
             let mut size = bytes;
             if let Some(blob) = blob {
-                size += self.name_blob(blob)?;
+                match self.name_blob(blob) {
+                    Ok(more) => size += more,
+                    Err(fault) => {
+                        // Whoever is refused has nothing here.
+                        self.write(sql::DELETE, [place])?;
+                        self.take_back(bytes);
+                        return Err(fault);
+                    }
+                }
             }
             let blob = blob.map(|blob| *blob.as_uuid().as_bytes());
             self.write(
