@@ -394,6 +394,20 @@ async fn a_poll_is_enough_to_find_what_was_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_what_was_lost_is_told_before_the_wait_is_over() {
+    let store = Durable::default();
+    let monitor = killed(&store, async |operations| {
+        accepted(&app(operations.layer(), never), post("/")).await
+    });
+    let service = app(over(store).layer(), never);
+    let waiting = with(request("GET", &monitor), "prefer", "wait=45");
+    let asked = tokio::time::Instant::now();
+    let answer = send(&service, waiting).await.unwrap();
+    assert_eq!(answer.problem(), "lost");
+    assert!(asked.elapsed() <= LEASE * 2, "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_kills_its_process_each_time_ends_after_its_attempts() {
     let store = Durable::default();
     let runs = Arc::new(AtomicUsize::new(0));

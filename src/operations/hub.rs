@@ -1,4 +1,4 @@
-use super::{Engine, Heartbeat};
+use super::{Engine, Heartbeat, Sweeper};
 use crate::{record::OperationId, store::Change};
 use std::{
     collections::HashMap,
@@ -147,6 +147,10 @@ impl Reader {
         };
         std::sync::atomic::fence(Ordering::SeqCst);
         listen(engine);
+        if engine.heartbeat.is_some() {
+            // Of what ran in a process that is dead, nobody would ever tell.
+            Sweeper::wake(engine);
+        }
         Some(reader)
     }
 
