@@ -156,6 +156,7 @@ async fn while_nothing_can_be_written_nobody_is_silent() {
     let place = Place::new();
     let ((one, _), (two, clock)) = (process(&place), process(&place));
     let held = accept(&one, 1).await;
+    let own = accept(&two, 1).await;
     two.sweep(ALL).await.unwrap();
     let mut other = place.sql();
     let lock = other
@@ -165,13 +166,14 @@ async fn while_nothing_can_be_written_nobody_is_silent() {
     let failed = two.sweep(ALL).await.unwrap_err();
     assert_eq!(failed.kind(), StoreErrorKind::Unavailable);
     lock.rollback().unwrap();
-    // The first could renew nothing, and is given time to.
+    // Nobody could renew anything, and all are given time to.
     assert!(two.sweep(ALL).await.unwrap().ended.is_empty());
     assert!(renew(&one, &[&held]).await.is_empty());
-    // It has not become immortal by it.
+    assert!(renew(&two, &[&own]).await.is_empty());
+    // They have not become immortal by it.
     two.sweep(ALL).await.unwrap();
     clock.advance(LEASE + MOMENT);
-    assert_eq!(two.sweep(ALL).await.unwrap().ended.len(), 1);
+    assert_eq!(two.sweep(ALL).await.unwrap().ended.len(), 2);
 }
 
 #[tokio::test]

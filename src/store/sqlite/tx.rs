@@ -49,6 +49,14 @@ pub(super) struct Other {
 }
 
 impl Mind {
+    /// Whoever holds claims is given a lease to show that it lives.
+    pub(super) fn see_anew(&mut self) {
+        self.others.clear();
+        for watched in self.held.values_mut() {
+            watched.seen = None;
+        }
+    }
+
     /// What was done has been committed: only then is it so. The tokens of what was rolled back are drawn again.
     pub(super) fn settle(&mut self, node: Option<i64>, held: Vec<(i64, i64)>, void: Vec<i64>) {
         self.node = node;

@@ -223,8 +223,8 @@ impl Writer {
                     },
                 };
                 if kind != StoreErrorKind::Corrupt {
-                    // Nor could the others write, perhaps: that they were silent tells nothing.
-                    self.mind.others.clear();
+                    // Nor could anybody else write, perhaps: that claims were not renewed tells nothing.
+                    self.mind.see_anew();
                 }
                 let error = Arc::new(error);
                 for job in group.drain(..) {
