@@ -138,7 +138,8 @@ impl Style {
         ];
         let told = told.map(|(status, what)| (status, response(what, Fields::Job)));
         let mut head = self.operation("head", "Runs a job and waits for it", gathered(told));
-        head["parameters"] = refs(JOB, "parameters");
+        // `ms` as well, but who asks so is not answered before.
+        head["parameters"] = refs(&JOB[1..], "parameters");
         path.insert("head".into(), head);
         let methods = gathered([("204", response("The methods", Fields::Allow(METHODS)))]);
         path.insert(
@@ -445,9 +446,9 @@ impl Style {
 
     /// What there is where no response is kept, by the monitor's own word.
     fn ended_without(self) -> Map<String, Value> {
-        let ended = |what, status, types| {
+        let ended = |what, status, types, fields: Fields| {
             let mut response = refusal(what, status, types);
-            response["headers"] = Fields::Ended.value();
+            response["headers"] = fields.value();
             response
         };
         gathered([
@@ -461,16 +462,25 @@ impl Style {
                     "There was such an operation, or it was cancelled",
                     410,
                     &["expired", "cancelled"],
+                    Fields::Gone,
                 ),
             ),
-            ("500", ended("It ended without a response", 500, FAILED)),
+            (
+                "500",
+                ended("It ended without a response", 500, FAILED, Fields::Ended),
+            ),
             (
                 "503",
                 refusal("The store does not answer", 503, &["unavailable"]),
             ),
             (
                 "504",
-                ended("It ran longer than it may", 504, &["timed-out"]),
+                ended(
+                    "It ran longer than it may",
+                    504,
+                    &["timed-out"],
+                    Fields::Ended,
+                ),
             ),
         ])
     }
@@ -551,7 +561,7 @@ fn replays() -> Map<String, Value> {
         ),
         ("default", replay("The response", None, &[])),
     ]);
-    for certain in ["200", "204", "205", "304", "422", "default"] {
+    for certain in ["200", "204", "205", "304", "422", "500", "504", "default"] {
         replays[certain]["headers"]["Operation-Outcome"] = header_required("OperationOutcome");
     }
     replays
@@ -618,6 +628,7 @@ enum Fields {
     List,
     Replay,
     ReplayLater,
+    Gone,
     Ended,
     SeeOther,
 }
@@ -630,17 +641,11 @@ impl Fields {
             Self::NoStore => &["CacheControl!"],
             Self::Allow(_) => &["CacheControl"],
             Self::Later => &["CacheControl!", "RetryAfter!"],
-            Self::Job => &["CacheControl", "Vary!", "PreferenceApplied", "JobNode"],
-            Self::JobLater => &[
-                "CacheControl",
-                "Vary!",
-                "PreferenceApplied",
-                "JobNode",
-                "RetryAfter",
-            ],
+            Self::Job => &["CacheControl", "PreferenceApplied", "JobNode"],
+            Self::JobLater => &["CacheControl", "PreferenceApplied", "JobNode", "RetryAfter"],
             Self::Accepted => &[
                 "CacheControl",
-                "Vary!",
+                "VaryPrefer!",
                 "PreferenceApplied",
                 "JobNode",
                 "Location",
@@ -648,14 +653,14 @@ impl Fields {
             ],
             Self::Pending => &[
                 "CacheControl!",
-                "Vary!",
+                "VaryPrefer!",
                 "PreferenceApplied",
                 "Location!",
                 "RetryAfter!",
             ],
             Self::PendingTagged => &[
                 "CacheControl!",
-                "Vary!",
+                "VaryPrefer!",
                 "PreferenceApplied",
                 "Location!",
                 "RetryAfter!",
@@ -663,7 +668,6 @@ impl Fields {
             ],
             Self::PendingOrStored => &[
                 "CacheControl!",
-                "Vary!",
                 "PreferenceApplied",
                 "JobNode",
                 "Location",
@@ -672,7 +676,6 @@ impl Fields {
             ],
             Self::NotReady => &[
                 "CacheControl!",
-                "Vary!",
                 "PreferenceApplied",
                 "JobNode",
                 "RetryAfter",
@@ -680,7 +683,7 @@ impl Fields {
             ],
             Self::Status => &[
                 "CacheControl!",
-                "Vary!",
+                "VaryPrefer!",
                 "PreferenceApplied",
                 "RetryAfter",
                 "ETag!",
@@ -688,20 +691,19 @@ impl Fields {
             Self::List => &["CacheControl!", "Link"],
             Self::Replay => &[
                 "CacheControl!",
-                "Vary!",
                 "PreferenceApplied",
                 "JobNode",
                 "OperationOutcome",
             ],
             Self::ReplayLater => &[
                 "CacheControl!",
-                "Vary!",
                 "PreferenceApplied",
                 "JobNode",
                 "OperationOutcome",
                 "RetryAfter",
             ],
-            Self::Ended => &["CacheControl!", "PreferenceApplied", "OperationOutcome"],
+            Self::Gone => &["CacheControl!", "PreferenceApplied", "OperationOutcome"],
+            Self::Ended => &["CacheControl!", "PreferenceApplied", "OperationOutcome!"],
             Self::SeeOther => &[
                 "CacheControl!",
                 "PreferenceApplied",
@@ -720,6 +722,9 @@ impl Fields {
             };
             headers.insert(hyphenated(name), header);
         }
+        // Pages of some origins may read it.
+        let vary = headers.entry("Vary");
+        vary.or_insert_with(|| header_required("Vary"));
         if let Self::Allow(methods) = self {
             let allow = json!({"required": true, "schema": {"type": "string", "const": methods}});
             headers.insert("Allow".into(), allow);
@@ -791,6 +796,9 @@ fn refs(names: &[&str], kind: &str) -> Value {
 
 /// Of the document's name for a field, the field's own.
 fn hyphenated(name: &str) -> String {
+    if name == "VaryPrefer" {
+        return "Vary".into();
+    }
     let mut field = String::new();
     for letter in name.chars() {
         if letter.is_ascii_uppercase() && field.ends_with(|last: char| last.is_ascii_lowercase()) {
@@ -846,8 +854,13 @@ fn headers() -> Value {
         ),
         (
             "Vary",
-            "Fields that the answer depends on.",
+            "Fields that the answer depends on, `Origin` at least.",
             json!({"type": "string"}),
+        ),
+        (
+            "VaryPrefer",
+            "Fields that the answer depends on, `Prefer` and `Origin` at least.",
+            json!({"type": "string", "pattern": "(^|, *)prefer(,|$)"}),
         ),
     ];
     let mut headers = Map::new();
@@ -999,10 +1012,7 @@ fn schemas() -> Value {
             r"^\+?0*([0-9]{1,7}|[1-7][0-9]{7}|8[0-5][0-9]{6}|86[0-3][0-9]{5}|86400000)$",
         ),
         ("steps", r"^\+?0*([1-9][0-9]{0,3}|10000)$"),
-        (
-            "size",
-            r"^\+?0*[0-9]{1,19}$",
-        ),
+        ("size", r"^\+?0*[0-9]{1,19}$"),
         ("status", r"^\+?0*[2-5][0-9]{2}$"),
     ];
     for (member, pattern) in digits {
