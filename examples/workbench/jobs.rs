@@ -5,7 +5,7 @@ use axum::{
     Router,
     body::Body,
     error_handling::HandleError,
-    extract::Path,
+    extract::{Path, rejection::PathRejection},
     middleware::from_fn_with_state,
     routing::{MethodRouter, any_service, post},
 };
@@ -34,7 +34,9 @@ pub(crate) fn router(operations: &Operations, options: &Options) -> Result<Route
     let seeother = operations.also("/plain/seeother/status", Rfc::see_other_from_ok())?;
     let completing = operations.clone();
     let complete = post(
-        async move |Path(id): Path<String>, response: Request<Body>| {
+        async move |id: Result<Path<String>, PathRejection>, response: Request<Body>| {
+            // What is no text is no id either.
+            let id = id.map_or_else(|_| String::new(), |Path(id)| id);
             complete(&completing, &id, response).await
         },
     );
@@ -154,6 +156,13 @@ pub(crate) async fn run(
     if head.method == Method::OPTIONS {
         return Ok(methods());
     }
+    // Passes the layer as OPTIONS does, and is not to change anything either.
+    if head.method == Method::TRACE {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let mut refused = problem("method", "Method not allowed", status, "TRACE runs no job.");
+        refused.headers_mut().insert(header::ALLOW, METHODS);
+        return Ok(refused);
+    }
     let operation = head.extensions.get::<OperationHandle>().cloned();
     let job = match axum::body::to_bytes(body, at_most).await {
         Ok(body) => Job::of(&head, &body),
@@ -167,6 +176,10 @@ pub(crate) async fn run(
             tell("begins").map_err(|_| NoResponse)?;
             job.sleep(operation.as_ref()).await;
             tell("ends").map_err(|_| NoResponse)?;
+            if operation.is_none() && matches!(job.outcome, Outcome::Panic) {
+                // What has passed the layer has nobody to catch it: the client would be cut off.
+                return Err(NoResponse);
+            }
             let mut response = job.answer()?;
             node.mark(&mut response);
             Ok(response)
@@ -205,10 +218,13 @@ pub(crate) fn status(status: StatusCode) -> Response<Body> {
 fn methods() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    response.headers_mut().insert(header::ALLOW, methods);
+    response.headers_mut().insert(header::ALLOW, METHODS);
     response
 }
+
+/// Others of one's own making do as well, but for TRACE.
+const METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 async fn failed(NoResponse: NoResponse) -> Response<Body> {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -385,7 +401,12 @@ fn wrong(name: &str, wanted: &str) -> Invalid {
 fn number(name: &str, value: &Value, least: u64, most: u64) -> Result<u64, Invalid> {
     let number = match value {
         Value::String(digits) => digits.parse().ok(),
-        value => value.as_u64(),
+        // In JSON 5.0 is a whole number, too.
+        value => value.as_u64().or_else(|| {
+            let value = value.as_f64()?;
+            let exact = value.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&value);
+            exact.then_some(value as u64)
+        }),
     };
     match number {
         Some(number) if (least..=most).contains(&number) => Ok(number),

@@ -14,6 +14,8 @@
 //! curl -i http://127.0.0.1:8080/plain/jobs -d size=1000000 -H 'Idempotency-Key: "a"'    # twice: the same operation
 //! curl -i http://127.0.0.1:8080/plain/jobs -d ms=soon                                   # refused at once
 //!
+//! curl -i http://127.0.0.1:8080/openapi.json                                            # all that in OpenAPI's words
+//!
 //! curl -i http://127.0.0.1:8080/work -d hello                                           # the mode for load: lean, limits lifted
 //! ```
 //!
@@ -42,6 +44,7 @@ mod jobs;
 mod node;
 mod odata;
 mod ogc;
+mod openapi;
 mod options;
 mod redfish;
 mod resteasy;
@@ -342,6 +345,7 @@ fn site<const N: usize>(
          curl -i {base}/plain/see202 -d ms=400             # 202 while pending, then 303 to the result\n\
          curl -i {base}/plain/seeother -d ms=400           # 200 with an ETag while pending, then 303\n\
          curl -i {base}/work -d hello                      # for load; monitors under /operations/ID\n\
+         curl -i {base}/openapi.json                       # /plain as an OpenAPI document\n\
          curl -i {base}/usage                              # what is held now\n\
          curl -i {base}/healthz\n"
     );
@@ -350,10 +354,12 @@ fn site<const N: usize>(
         home.push_str(&help.replace("{base}", base));
     }
     let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    let openapi = openapi::document(base);
     let site = Router::new()
         .route("/", get(move || async move { (text, home) }))
         .route("/ogc", get(|| async { Redirect::permanent("/ogc/") }))
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/openapi.json", get(move || async move { Json(openapi) }))
         .nest("/plain", jobs)
         .fallback(unknown);
     prefixes
