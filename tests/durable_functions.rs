@@ -109,6 +109,29 @@ async fn lists_hold_small_outputs_and_addresses_of_large_ones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_only_claims_to_be_json_spoils_no_document() {
+    let operations = owned();
+    submit(&operations, job(), response(200, "application/json", "[1]")).await;
+    for body in [
+        &b"{\"a\":"[..],
+        b"{} {}",
+        b"\"\xff\"",
+        b"\xef\xbb\xbf{}",
+        b"NaN",
+    ] {
+        let answer = response(200, "application/json", body);
+        let accepted = submit(&operations, job(), answer).await;
+        let alone = get(&operations, &instance(&accepted)).await;
+        let output = alone["output"].as_str().unwrap();
+        let stored = ask(&operations, request(Method::GET, output, &[])).await;
+        assert_eq!(stored.body(), body, "{output}");
+    }
+    let list = get(&operations, "/instances").await;
+    assert_eq!(list.as_array().map(Vec::len), Some(6));
+    assert_eq!(list[5]["output"], json!([1]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_of_many_is_read_to_its_end() {
     let operations = owned();
     for _ in 0..230 {

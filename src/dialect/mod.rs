@@ -59,6 +59,7 @@ use http::{
     Extensions, HeaderMap, HeaderName, Method, Request, Response, Uri, Version, header, request,
     response,
 };
+use serde_json::value::RawValue;
 use std::{any::Any, borrow::Cow, fmt, num::NonZeroU16, sync::Arc, time::Duration};
 
 /// One wire protocol.
@@ -666,7 +667,8 @@ impl<'a> View<'a> {
     }
 
     /// Whether the body of the stored response can stand in a JSON document: it has one, which its `Content-Type` tells to be
-    /// JSON, and which has no `Content-Encoding`. What the inner service sends under that name is not looked at.
+    /// JSON, and which has no `Content-Encoding`. Of at most [`SMALL`](Self::SMALL) bytes it is JSON indeed, in UTF-8; in a
+    /// longer one, what the inner service sends under that name is not looked at.
     ///
     /// Where it can't, a dialect that embeds results tells where the result is instead.
     #[must_use]
@@ -679,6 +681,13 @@ impl<'a> View<'a> {
                 && !response
                     .fields()
                     .any(|(name, _)| name == header::CONTENT_ENCODING)
+                && match response.body() {
+                    // In a list it would spoil what is told of all the others.
+                    Content::Inline(bytes) if bytes.len() <= Self::SMALL => {
+                        serde_json::from_slice::<&RawValue>(&bytes).is_ok()
+                    }
+                    _ => true,
+                }
         })
     }
 
