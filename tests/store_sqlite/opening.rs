@@ -13,7 +13,9 @@ use std::{
 use tower_lro::{
     Store,
     record::{Outcome, Phase},
-    store::{Forget, Lookup, SqliteErrorKind, SqliteOptions, SqliteStore, StoreErrorKind},
+    store::{
+        Forget, ListQuery, Lookup, SqliteErrorKind, SqliteOptions, SqliteStore, StoreErrorKind,
+    },
 };
 
 #[track_caller]
@@ -187,6 +189,29 @@ async fn a_file_of_version_1_is_read() {
         panic!("expected one")
     };
     assert_eq!(claimed.record.id, id(2));
+    accept(&store, 1).await;
+}
+
+/// What is written to a file that nobody can open is lost, though it was synced.
+#[tokio::test]
+async fn a_file_that_is_moved_or_replaced_while_it_is_open_is_missed_until_it_is_back() {
+    let place = Place::new();
+    let store = place.open();
+    let claim = accept(&store, 1).await;
+    let aside = place.directory().join("aside.db");
+    fs::rename(place.path(), &aside).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            fs::write(place.path(), "").unwrap();
+        }
+        let refused = try_accept(&store, 1).await.unwrap_err();
+        assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
+        let unread = store.find(claim.id()).await.unwrap_err();
+        assert_eq!(unread.kind(), StoreErrorKind::Unavailable);
+        assert!(store.list(&ListQuery::all()).await.is_err());
+    }
+    fs::rename(&aside, place.path()).unwrap();
+    assert_eq!(phase(&store, claim.id()).await, Some(Phase::Accepted));
     accept(&store, 1).await;
 }
 

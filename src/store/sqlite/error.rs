@@ -73,7 +73,7 @@ impl SqliteError {
         }
     }
 
-    pub(super) fn no_thread(error: std::io::Error, path: &Path) -> Self {
+    pub(super) fn of_the_system(error: std::io::Error, path: &Path) -> Self {
         Self {
             source: Some(error.into()),
             ..Self::new(SqliteErrorKind::Other, path)

@@ -1,4 +1,5 @@
 mod error;
+mod file;
 mod options;
 mod readers;
 mod room;
@@ -17,6 +18,7 @@ pub use self::{
 };
 
 use self::{
+    file::File,
     readers::Readers,
     room::{Need, Room},
     time::Time,
@@ -61,6 +63,9 @@ use std::{
 /// While the disk is full, verbs that write are [`Unavailable`](super::StoreErrorKind::Unavailable): new operations are
 /// refused, results are held in memory until there is room again, and what is on disk can be read.
 ///
+/// A file that is removed, moved or replaced while it is open is missed: every verb is
+/// [`Unavailable`](super::StoreErrorKind::Unavailable) until it is back. (Not on Windows, which lets nobody do so.)
+///
 /// Beside the file stand its write-ahead log (`-wal`) and its index (`-shm`), which belong to it. The file must be on a
 /// disk of this machine: file systems of a network have neither the locks nor the memory that it is shared by.
 ///
@@ -104,6 +109,7 @@ pub struct SqliteStore {
 /// What all threads of a store see.
 #[derive(Debug)]
 struct Shared {
+    file: File,
     room: Room,
     time: Time,
     hints: Hints,
@@ -160,6 +166,7 @@ impl SqliteStore {
         let sql = schema::open(path, options.clock.wall())?;
         let (totals, (tick, wall)) = writer::read_meta(&sql).map_err(failed)?;
         let shared = Arc::new(Shared {
+            file: File::at(path).map_err(|error| SqliteError::of_the_system(error, path))?,
             room: Room::new(&options, totals),
             time: Time::new(options.clock, tick, wall),
             hints: Hints::default(),
@@ -176,7 +183,7 @@ impl SqliteStore {
         thread::Builder::new()
             .name("tower-lro-write".into())
             .spawn(move || writer.run(&jobs, options.poll_every))
-            .map_err(|error| SqliteError::no_thread(error, path))?;
+            .map_err(|error| SqliteError::of_the_system(error, path))?;
         Ok(Self {
             shared,
             writer: Jobs(sender),

@@ -55,7 +55,7 @@ impl Readers {
             thread::Builder::new()
                 .name("tower-lro-read".into())
                 .spawn(move || reader.run(&tasks))
-                .map_err(|error| SqliteError::no_thread(error, path))?;
+                .map_err(|error| SqliteError::of_the_system(error, path))?;
         }
         Ok(Self(sender))
     }
@@ -67,7 +67,8 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let task: Task = Box::new(move |reader| {
             if !reply.is_closed() {
-                let _ = reply.send(read(reader).map_err(StoreError::from));
+                let read = reader.shared.file.stands().and_then(|()| read(reader));
+                let _ = reply.send(read.map_err(StoreError::from));
             }
         });
         self.0.try_send(task).map_err(|error| refused(&error))?;

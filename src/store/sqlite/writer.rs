@@ -201,6 +201,15 @@ impl Writer {
     }
 
     fn see_to(&mut self, group: &mut Vec<Box<dyn Job>>) {
+        if let Err(missing) = self.shared.file.stands() {
+            self.mind.see_anew();
+            let missing = Arc::new(StoreError::from(missing));
+            for job in group.drain(..) {
+                let kind = StoreErrorKind::Unavailable;
+                job.answer(Err(StoreError::caused_by(kind, missing.clone())));
+            }
+            return;
+        }
         match self.attempt(group) {
             Ok(()) => {
                 for job in group.drain(..) {
