@@ -77,12 +77,13 @@ impl Style {
     }
 
     fn operation(self, name: &str, summary: &str, responses: Map<String, Value>) -> Value {
-        json!({
+        let mut operation = json!({
             "operationId": self.id(name),
             "tags": [self.tag()],
             "summary": summary,
-            "responses": responses,
-        })
+        });
+        operation["responses"] = responses.into();
+        operation
     }
 
     fn id(self, name: &str) -> String {
@@ -274,7 +275,7 @@ impl Style {
     }
 
     fn monitor(self) -> Value {
-        let mut answers = self.ended_without();
+        let mut answers = ended_without();
         match self {
             Self::Replay => {
                 answers.append(&mut replays());
@@ -374,7 +375,7 @@ impl Style {
     }
 
     fn result(self) -> Value {
-        let mut answers = self.ended_without();
+        let mut answers = ended_without();
         answers.append(&mut replays());
         let mut pending = replay(
             "Not ended, or no such operation",
@@ -444,47 +445,6 @@ impl Style {
         })
     }
 
-    /// What there is where no response is kept, by the monitor's own word.
-    fn ended_without(self) -> Map<String, Value> {
-        let ended = |what, status, types, fields: Fields| {
-            let mut response = refusal(what, status, types);
-            response["headers"] = fields.value();
-            response
-        };
-        gathered([
-            (
-                "404",
-                refusal("There is no such operation", 404, &["unknown"]),
-            ),
-            (
-                "410",
-                ended(
-                    "There was such an operation, or it was cancelled",
-                    410,
-                    &["expired", "cancelled"],
-                    Fields::Gone,
-                ),
-            ),
-            (
-                "500",
-                ended("It ended without a response", 500, FAILED, Fields::Ended),
-            ),
-            (
-                "503",
-                refusal("The store does not answer", 503, &["unavailable"]),
-            ),
-            (
-                "504",
-                ended(
-                    "It ran longer than it may",
-                    504,
-                    &["timed-out"],
-                    Fields::Ended,
-                ),
-            ),
-        ])
-    }
-
     fn to_result(self) -> Value {
         let mut response = document_of(
             "Ended with a response, which is at `Location`",
@@ -507,6 +467,47 @@ const FAILED: &[&str] = &[
     "interrupted",
     "lost",
 ];
+
+/// What there is where no response is kept, by the monitor's own word.
+fn ended_without() -> Map<String, Value> {
+    let ended = |what, status, types, fields: Fields| {
+        let mut response = refusal(what, status, types);
+        response["headers"] = fields.value();
+        response
+    };
+    gathered([
+        (
+            "404",
+            refusal("There is no such operation", 404, &["unknown"]),
+        ),
+        (
+            "410",
+            ended(
+                "There was such an operation, or it was cancelled",
+                410,
+                &["expired", "cancelled"],
+                Fields::Gone,
+            ),
+        ),
+        (
+            "500",
+            ended("It ended without a response", 500, FAILED, Fields::Ended),
+        ),
+        (
+            "503",
+            refusal("The store does not answer", 503, &["unavailable"]),
+        ),
+        (
+            "504",
+            ended(
+                "It ran longer than it may",
+                504,
+                &["timed-out"],
+                Fields::Ended,
+            ),
+        ),
+    ])
+}
 
 /// What stored responses look like: jobs answer with any status, and what is completed from outside is of any type.
 fn replays() -> Map<String, Value> {
