@@ -44,7 +44,16 @@ pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, Bu
         &layer,
         service_fn(move |request| run(request, making.clone(), at_most, node.clone())),
     );
-    let read = get(async move |request: Request<Body>| reading.read(&path_of(Head::of(&request))));
+    let read = get(async move |request: Request<Body>| {
+        let found = reading.read(&path_of(Head::of(&request)));
+        // Whether something is there clients ask by HEAD, and expect no content.
+        match *request.method() {
+            Method::HEAD if found.status() == StatusCode::OK => {
+                jobs::status(StatusCode::NO_CONTENT)
+            }
+            _ => found,
+        }
+    });
     let things = read
         .put_service(made.clone())
         .patch_service(made.clone())
@@ -54,15 +63,25 @@ pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, Bu
     let routes = Router::new()
         .route(
             "/{subscription}/resourceGroups/{group}/providers/{*thing}",
+            things.clone(),
+        )
+        .route(
+            "/{subscription}/resourcegroups/{group}/providers/{*thing}",
             things,
         )
         .nest_service("/providers/Workbench", operations.status_service());
     Ok(jobs::open(routes, &operations))
 }
 
+/// The one spelling of a path. Case does not count in Resource Manager: its own clients say `resourcegroups` as well. So
+/// do empty segments not, which they leave where a resource has no parent.
 fn path_of(head: Head<'_>) -> String {
     let path = head.target().split('?').next().unwrap_or_default();
-    path.trim_end_matches('/').to_owned()
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    segments.fold(String::new(), |path, segment| {
+        let is_group = segment.eq_ignore_ascii_case("resourceGroups");
+        path + "/" + if is_group { "resourceGroups" } else { segment }
+    })
 }
 
 /// Whether a path ends with a name: below `providers` there is a namespace, then types and names by turns.

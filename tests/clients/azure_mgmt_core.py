@@ -206,6 +206,19 @@ def it_sees_a_cancellation_as_the_end():
 
 
 @test
+def it_finds_a_resource_as_azure_mgmt_resource_spells_it():
+    # Its generic resources: a group in lower case, and an empty parent.
+    url = thing()
+    spelled = url.replace("/resourceGroups/", "/resourcegroups/").replace("/things/", "//things/")
+    made = begin("PUT", spelled, job(ms=100)).result(60)
+    assert BASE + made["id"] == url and made["type"] == "Workbench.Demo/things", made
+    assert requests.get(spelled).json() == requests.get(url).json() == made
+    assert requests.head(spelled).status_code == 204
+    begin("DELETE", spelled).result(60)
+    assert requests.head(url).status_code == 404
+
+
+@test
 def it_learns_that_an_operation_is_unknown():
     poller = begin("POST", thing() + "/run", {"ms": 10})
     for name in ("azure-asyncoperation", "location"):
