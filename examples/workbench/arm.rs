@@ -47,12 +47,12 @@ pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, Bu
     let read = get(async move |request: Request<Body>| {
         let found = reading.read(&path_of(Head::of(&request)));
         // Whether something is there clients ask by HEAD, and expect no content.
-        match *request.method() {
+        jobs::uncached(match *request.method() {
             Method::HEAD if found.status() == StatusCode::OK => {
                 jobs::status(StatusCode::NO_CONTENT)
             }
             _ => found,
-        }
+        })
     });
     let things = read
         .put_service(made.clone())

@@ -36,7 +36,7 @@ pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, Bu
 
     let things = Things::default();
     let all = things.clone();
-    let read = get(async move |Path(name): Path<String>| all.read(&name));
+    let read = get(async move |Path(name): Path<String>| jobs::uncached(all.read(&name)));
     let made = jobs::run_then(options, move |head| {
         let name = head.uri.path().rsplit('/').next().unwrap_or_default();
         things.make(name)

@@ -468,6 +468,15 @@ pub(crate) fn response<B>(status: StatusCode, kind: &'static str, body: B) -> Re
     response
 }
 
+/// Of what a job is about to change: whoever looks again must not be shown what a cache has.
+pub(crate) fn uncached(mut response: Response<Body>) -> Response<Body> {
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    response
+}
+
 /// A `Trailer` field tells of it, or else hyper does not send it on HTTP/1.
 fn with_trailer(response: Response<Body>) -> Response<Body> {
     const NAME: &str = "job-trailer";

@@ -5,6 +5,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::Path,
+    response::IntoResponse,
     routing::{get, post_service},
 };
 use bytes::Bytes;
@@ -56,10 +57,13 @@ pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, Bu
     let make = post_service(jobs::deferred(&layer, make));
 
     let routes = Router::new()
-        .route("/", make.get(async move || Json(all.all())))
+        .route(
+            "/",
+            make.get(async move || jobs::uncached(Json(all.all()).into_response())),
+        )
         .route(
             "/{id}",
-            get(async move |Path(id): Path<String>| one.one(&id)),
+            get(async move |Path(id): Path<String>| jobs::uncached(one.one(&id))),
         )
         .nest_service("/jobs", operations.status_service());
     Ok(jobs::open(routes, &operations))
