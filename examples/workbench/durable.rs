@@ -38,7 +38,9 @@ pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, Bu
 async fn check(request: Request<Bytes>) -> Result<(), Response<Bytes>> {
     jobs::check(request).await.map_err(|refusal| {
         let problem: Value = serde_json::from_slice(refusal.body()).unwrap_or_default();
-        let body = json!({"Message": problem["detail"]}).to_string();
+        let detail = &problem["detail"];
+        // The Python client reads the second.
+        let body = json!({"Message": detail, "ExceptionMessage": detail}).to_string();
         jobs::response(refusal.status(), "application/json", body.into())
     })
 }

@@ -75,6 +75,16 @@ def it_sees_failures_with_200_and_with_500_where_it_asks_for_it():
 
 
 @test
+def it_starts_with_input_as_azure_functions_durable_sends_it():
+    url = BASE + "/durable/orchestrators/Words"
+    started = requests.post(url, json='{"echo": "text in JSON"}')
+    assert started.status_code == 202, started.text
+    assert follow(started.json()).json()["output"]["echo"] == "text in JSON"
+    refused = requests.post(url, json='{"ms": "soon"}')
+    assert refused.status_code == 400 and "`ms`" in refused.json()["ExceptionMessage"], refused.text
+
+
+@test
 def it_terminates_once():
     links = start(ms=60000)
     assert "{text}" in links["terminatePostUri"], links
