@@ -143,8 +143,12 @@ impl Dialect for Arm {
     }
 
     fn header_names(&self) -> &'static [HeaderName] {
-        static NAMES: [HeaderName; 3] =
-            [AZURE_ASYNC_OPERATION, header::LOCATION, header::RETRY_AFTER];
+        static NAMES: [HeaderName; 4] = [
+            AZURE_ASYNC_OPERATION,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            header::ALLOW,
+        ];
         &NAMES
     }
 

@@ -166,12 +166,13 @@ impl Dialect for Azure {
     }
 
     fn header_names(&self) -> &'static [HeaderName] {
-        static NAMES: [HeaderName; 5] = [
+        static NAMES: [HeaderName; 6] = [
             OPERATION_LOCATION,
             OPERATION_ID,
             ERROR_CODE,
             header::LOCATION,
             header::RETRY_AFTER,
+            header::ALLOW,
         ];
         &NAMES
     }

@@ -233,7 +233,12 @@ impl Dialect for DurableFunctions {
     }
 
     fn header_names(&self) -> &'static [HeaderName] {
-        static NAMES: [HeaderName; 3] = [header::LOCATION, header::RETRY_AFTER, CONTINUATION_TOKEN];
+        static NAMES: [HeaderName; 4] = [
+            header::LOCATION,
+            header::RETRY_AFTER,
+            CONTINUATION_TOKEN,
+            header::ALLOW,
+        ];
         &NAMES
     }
 

@@ -208,13 +208,14 @@ impl Dialect for Fhir {
     }
 
     fn header_names(&self) -> &'static [HeaderName] {
-        static NAMES: [HeaderName; 6] = [
+        static NAMES: [HeaderName; 7] = [
             header::CONTENT_LOCATION,
             header::RETRY_AFTER,
             header::EXPIRES,
             X_PROGRESS,
             X_EXPORT_STATUS,
             PREFERENCE_APPLIED,
+            header::ALLOW,
         ];
         &NAMES
     }

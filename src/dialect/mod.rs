@@ -173,10 +173,10 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
         problem.to_response()
     }
 
-    /// Response fields that a browser must be allowed to read (`Access-Control-Expose-Headers`). Default: `Location` and
-    /// `Retry-After`.
+    /// Response fields that a browser must be allowed to read (`Access-Control-Expose-Headers`). Default: `Location`,
+    /// `Retry-After` and `Allow`.
     fn header_names(&self) -> &'static [HeaderName] {
-        static NAMES: [HeaderName; 2] = [header::LOCATION, header::RETRY_AFTER];
+        static NAMES: [HeaderName; 3] = [header::LOCATION, header::RETRY_AFTER, header::ALLOW];
         &NAMES
     }
 

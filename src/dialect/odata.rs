@@ -128,12 +128,13 @@ impl Dialect for OData {
     }
 
     fn header_names(&self) -> &'static [HeaderName] {
-        static NAMES: [HeaderName; 5] = [
+        static NAMES: [HeaderName; 6] = [
             header::LOCATION,
             header::RETRY_AFTER,
             ASYNC_RESULT,
             ODATA_VERSION,
             PREFERENCE_APPLIED,
+            header::ALLOW,
         ];
         &NAMES
     }

@@ -127,7 +127,12 @@ impl Dialect for SameUrl {
     }
 
     fn header_names(&self) -> &'static [HeaderName] {
-        static NAMES: [HeaderName; 3] = [header::ETAG, header::RETRY_AFTER, header::AGE];
+        static NAMES: [HeaderName; 4] = [
+            header::ETAG,
+            header::RETRY_AFTER,
+            header::AGE,
+            header::ALLOW,
+        ];
         &NAMES
     }
 }

@@ -223,11 +223,12 @@ impl Dialect for XOperation {
     }
 
     fn header_names(&self) -> &'static [HeaderName] {
-        static NAMES: [HeaderName; 4] = [
+        static NAMES: [HeaderName; 5] = [
             X_OPERATION,
             X_RESOURCE,
             header::LOCATION,
             header::RETRY_AFTER,
+            header::ALLOW,
         ];
         &NAMES
     }
