@@ -3,7 +3,7 @@
 use super::{
     MakeBody, Options, ReplyBody, ResponseBody, ResponseFuture,
     body::replay,
-    compact::{compact, shared_target},
+    compact::compact,
     future::vary_by_prefer,
     layer::Checked,
     rebuild::Buffered,
@@ -602,7 +602,7 @@ impl<'a> Desk<'a> {
         owner: Option<Owner>,
         key: Option<Box<KeyUse>>,
     ) -> Arc<Record> {
-        let target = shared_target(Head::from(head).target());
+        let target = Head::from(head).target().into();
         let face = self.face.name.clone();
         let keep_for = match self.opt_in.one_way {
             true => Duration::ZERO,

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, request};
-use std::{cell::RefCell, sync::Arc};
 
 /// Copies what the head of a request holds into one allocation of just the right size.
 ///
@@ -34,18 +33,6 @@ pub(super) fn compact_trailers(trailers: &mut HeaderMap) {
         buffer.extend_from_slice(value.as_bytes());
     }
     point_into(&buffer.into(), trailers);
-}
-
-/// The target, in the allocation of the request before it if that was to the same: most requests of an endpoint are, and
-/// what is kept of each counts.
-pub(super) fn shared_target(target: &str) -> Arc<str> {
-    thread_local! {
-        static LAST: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
-    }
-    LAST.with_borrow_mut(|last| match last {
-        Some(last) if **last == *target => last.clone(),
-        last => last.insert(target.into()).clone(),
-    })
 }
 
 /// Replaces the values by their copies, which `buffer` begins with.
@@ -115,14 +102,6 @@ mod tests {
         );
         assert!(head.headers["a"].is_sensitive() && !head.headers["b"].is_sensitive());
         assert_eq!(head.headers["c"], "");
-    }
-
-    #[test]
-    fn equal_targets_in_a_row_are_kept_once() {
-        let first = shared_target("/reports");
-        assert!(Arc::ptr_eq(&first, &shared_target("/reports")));
-        assert_eq!(&*shared_target("/reports?x=1"), "/reports?x=1");
-        assert_eq!(shared_target("/reports"), first);
     }
 
     #[test]
