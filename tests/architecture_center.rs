@@ -8,13 +8,13 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, request, submit};
+use common::exchange::{Collected, ask, one_place, request, submit};
 use common::hostile::{answer_to, fields, method, run, target};
 use http::{Method, Response, header};
 use http_body_util::Full;
 use proptest::prelude::*;
 use serde_json::Value;
-use tower_lro::{ArchitectureCenter, Limits, Operations, Rfc};
+use tower_lro::{ArchitectureCenter, Operations, Rfc};
 
 fn operations(dialect: ArchitectureCenter) -> Operations {
     Operations::builder().dialect(dialect).build().unwrap()
@@ -44,17 +44,9 @@ fn created(location: &str) -> Response<Full<Bytes>> {
     response.body(Full::default()).unwrap()
 }
 
-/// There is room for one, and for another once that has been delivered.
-fn one_place(dialect: ArchitectureCenter) -> Operations {
-    let mut limits = Limits::default();
-    limits.stored = 1;
-    let builder = Operations::builder().dialect(dialect).limits(limits);
-    builder.build().unwrap()
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_redirect_to_what_was_made_delivers_and_one_to_the_result_does_not() {
-    let operations = one_place(ArchitectureCenter::new());
+    let operations = one_place(Operations::builder().dialect(ArchitectureCenter::new()));
     let monitor = location(&accepted(&operations, created("/reports/7")).await);
     assert_eq!(accepted(&operations, response(200)).await.status(), 503);
     assert_eq!(get(&operations, &monitor).await.status(), 303);
@@ -71,7 +63,7 @@ async fn a_redirect_to_what_was_made_delivers_and_one_to_the_result_does_not() {
 async fn a_failure_that_is_told_at_the_monitor_is_delivered_there() {
     for dialect in [ArchitectureCenter::new(), ArchitectureCenter::dotnet()] {
         for status in [422, 500] {
-            let operations = one_place(dialect);
+            let operations = one_place(Operations::builder().dialect(dialect));
             let monitor = location(&accepted(&operations, response(status)).await);
             assert_eq!(accepted(&operations, response(200)).await.status(), 503);
             assert!(get(&operations, &monitor).await.status().is_client_error());

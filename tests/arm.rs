@@ -7,18 +7,12 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, request, submit};
-use http::{Method, Request, Response, Uri, header};
+use common::exchange::{Collected, ask, document, is_delivered, request, response, submit};
+use http::{Method, Request, Uri, header};
 use http_body_util::Full;
 use proptest::prelude::*;
-use serde_json::{Value, json};
-use tower_lro::{Arm, Azure, Limits, Operations, dialect::AZURE_ASYNC_OPERATION};
-
-fn response(status: u16, kind: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let response = Response::builder().status(status);
-    let response = response.header(header::CONTENT_TYPE, kind);
-    response.body(Full::new(body.into())).unwrap()
-}
+use serde_json::json;
+use tower_lro::{Arm, Azure, Operations, dialect::AZURE_ASYNC_OPERATION};
 
 fn job(method: Method) -> Request<Full<Bytes>> {
     request(method, "/things/x", &[])
@@ -30,28 +24,6 @@ fn field(answer: &Collected, name: header::HeaderName) -> String {
 
 async fn get(operations: &Operations, url: &str) -> Collected {
     ask(operations, request(Method::GET, url, &[])).await
-}
-
-fn document(answer: &Collected) -> Value {
-    serde_json::from_slice(answer.body()).unwrap()
-}
-
-/// There is room for one, and for another once that has been delivered.
-async fn is_delivered_by(method: Method, answer: Response<Full<Bytes>>, replay: bool) -> bool {
-    let mut limits = Limits::default();
-    limits.stored = 1;
-    let builder = Operations::builder().dialect(Arm::new()).limits(limits);
-    let operations = builder.build().unwrap();
-    let first = submit(&operations, job(method.clone()), answer.clone()).await;
-    let refused = submit(&operations, job(method.clone()), answer.clone()).await;
-    assert_eq!(refused.status(), 503);
-    let monitor = if replay {
-        header::LOCATION
-    } else {
-        AZURE_ASYNC_OPERATION
-    };
-    get(&operations, &field(&first, monitor)).await;
-    submit(&operations, job(method), answer).await.status() != 503
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,7 +40,14 @@ async fn what_is_all_that_a_client_wants_delivers_the_result() {
         (Method::POST, response(500, "text/plain", "no"), false, true),
     ] {
         let shown = format!("{method} {answer:?}");
-        let delivered = is_delivered_by(method, answer, replay).await;
+        let monitor = if replay {
+            header::LOCATION
+        } else {
+            AZURE_ASYNC_OPERATION
+        };
+        let builder = Operations::builder().dialect(Arm::new());
+        let asked = |first: &Collected| field(first, monitor);
+        let delivered = is_delivered(builder, || job(method.clone()), answer, asked).await;
         assert_eq!(delivered, delivers, "{shown}");
     }
 }

@@ -7,7 +7,9 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, collected, request, submit};
+use common::exchange::{
+    Collected, ask, collected, document, is_delivered, request, response, submit,
+};
 use http::{Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use proptest::prelude::*;
@@ -36,16 +38,6 @@ fn job() -> Request<Full<Bytes>> {
     request(Method::POST, "/orchestrators/Words", &[])
 }
 
-fn response(status: u16, kind: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let response = Response::builder().status(status);
-    let response = response.header(header::CONTENT_TYPE, kind);
-    response.body(Full::new(body.into())).unwrap()
-}
-
-fn document(answer: &Collected) -> Value {
-    serde_json::from_slice(answer.body()).unwrap()
-}
-
 fn instance(accepted: &Collected) -> String {
     accepted.headers()[header::LOCATION]
         .to_str()
@@ -55,21 +47,6 @@ fn instance(accepted: &Collected) -> String {
 
 async fn get(operations: &Operations, url: &str) -> Value {
     document(&ask(operations, request(Method::GET, url, &[])).await)
-}
-
-/// There is room for one, and for another once that has been delivered.
-async fn is_delivered_by(answer: Response<Full<Bytes>>, suffix: &str) -> bool {
-    let mut limits = Limits::default();
-    limits.stored = 1;
-    let operations = builder().limits(limits).build().unwrap();
-    let first = submit(&operations, job(), answer.clone()).await;
-    assert_eq!(
-        submit(&operations, job(), answer.clone()).await.status(),
-        503
-    );
-    let url = instance(&first) + suffix;
-    ask(&operations, request(Method::GET, &url, &[])).await;
-    submit(&operations, job(), answer).await.status() == 202
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,7 +59,9 @@ async fn what_is_all_there_is_to_tell_delivers_the_result() {
         (response(200, "text/plain", "text"), "", false),
     ] {
         let shown = format!("{answer:?} {suffix}");
-        assert_eq!(is_delivered_by(answer, suffix).await, delivers, "{shown}");
+        let asked = |first: &Collected| instance(first) + suffix;
+        let delivered = is_delivered(builder(), job, answer, asked).await;
+        assert_eq!(delivered, delivers, "{shown}");
     }
 }
 

@@ -8,7 +8,7 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, collected, request, submit};
+use common::exchange::{Collected, ask, collected, document, one_place, request, response, submit};
 use common::store::{CAUSE, Faulty, How, Verb};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_lro::{
-    Fhir, Limits, OperationHandle, Operations,
+    Fhir, OperationHandle, Operations,
     dialect::{Dialect, View, X_PROGRESS},
     store::StoreErrorKind,
 };
@@ -35,17 +35,6 @@ const ASK: (&str, &str) = ("prefer", "respond-async");
 
 fn kick_off() -> Request<Full<Bytes>> {
     request(Method::GET, "/fhir/$export", &[ASK])
-}
-
-fn response(status: u16, kind: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let response = Response::builder()
-        .status(status)
-        .header(header::CONTENT_TYPE, kind);
-    response.body(Full::new(body.into())).unwrap()
-}
-
-fn json_of(response: &Collected) -> Value {
-    serde_json::from_slice(response.body()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +101,7 @@ async fn only_an_outcome_is_believed_to_be_one() {
             let made = json!({"resourceType": "OperationOutcome", "issue": [
                 {"severity": "error", "code": "not-found", "diagnostics": "Not Found"}]});
             if dialect.reads_prefer() {
-                let told = &json_of(&ended)["entry"][0]["response"]["outcome"];
+                let told = &document(&ended)["entry"][0]["response"]["outcome"];
                 // What is no JSON can't stand there.
                 let believed = believed && !kind.ends_with("xml");
                 assert_eq!(*told == made, !believed, "{kind}: {body:.60}");
@@ -121,7 +110,7 @@ async fn only_an_outcome_is_believed_to_be_one() {
                 let told = (ended.status().as_u16(), ended.body() == body);
                 assert_eq!(told, (404, believed), "{kind}: {body:.60}");
                 if !believed {
-                    assert_eq!(json_of(&ended), made, "{kind}: {body:.60}");
+                    assert_eq!(document(&ended), made, "{kind}: {body:.60}");
                 }
             }
         }
@@ -137,7 +126,7 @@ async fn a_large_resource_is_embedded_as_it_is() {
     );
     let resource = response(200, "application/fhir+json", body.clone());
     let accepted = submit(&operations, kick_off(), resource).await;
-    let bundle = json_of(&poll(&operations, &accepted).await);
+    let bundle = document(&poll(&operations, &accepted).await);
     assert_eq!(bundle["entry"][0]["resource"].to_string(), body);
 }
 
@@ -150,20 +139,12 @@ async fn what_is_encoded_can_only_be_had_elsewhere() {
         .headers_mut()
         .insert(header::CONTENT_ENCODING, encoding);
     let accepted = submit(&operations, kick_off(), resource).await;
-    let bundle = json_of(&poll(&operations, &accepted).await);
+    let bundle = document(&poll(&operations, &accepted).await);
     assert_eq!(bundle["entry"][0]["resource"], Value::Null);
     let link = bundle["entry"][0]["link"][0]["url"].as_str().unwrap();
     let result = ask(&operations, request(Method::GET, link, &[])).await;
     assert_eq!(result.body(), "{}");
     assert_eq!(result.headers()[header::CONTENT_ENCODING], "x-any");
-}
-
-/// There is room for one, and for another once that has been delivered.
-fn one_place(dialect: Fhir) -> Operations {
-    let mut limits = Limits::default();
-    limits.stored = 1;
-    let builder = Operations::builder().dialect(dialect).limits(limits);
-    builder.build().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,12 +156,12 @@ async fn what_tells_all_of_a_result_delivers_it() {
         (Fhir::bundle(), 400, "application/fhir+json", "{}"),
         (Fhir::bundle(), 200, "text/plain", ""),
     ] {
-        let operations = one_place(dialect);
+        let operations = one_place(Operations::builder().dialect(dialect));
         let answer = || response(status, kind, body);
         let first = submit(&operations, kick_off(), answer()).await;
         let refused = submit(&operations, kick_off(), answer()).await;
         assert_eq!(refused.status(), 503);
-        assert_eq!(json_of(&refused)["issue"][0]["code"], "transient");
+        assert_eq!(document(&refused)["issue"][0]["code"], "transient");
         poll(&operations, &first).await;
         let room = submit(&operations, kick_off(), answer()).await;
         assert_eq!(room.status(), 202, "{dialect:?} {status} {kind}");
@@ -189,7 +170,7 @@ async fn what_tells_all_of_a_result_delivers_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bundle_that_links_to_the_result_does_not_deliver_it() {
-    let operations = one_place(Fhir::bundle());
+    let operations = one_place(Operations::builder().dialect(Fhir::bundle()));
     let text = || response(200, "text/plain", "text");
     let first = submit(&operations, kick_off(), text()).await;
     poll(&operations, &first).await;
@@ -267,7 +248,7 @@ async fn a_store_that_fails_is_transient() {
         ] {
             assert_eq!(refused.status(), 503);
             assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
-            assert_eq!(json_of(&refused)["issue"][0]["code"], "transient");
+            assert_eq!(document(&refused)["issue"][0]["code"], "transient");
             assert!(
                 !refused
                     .body()
@@ -354,7 +335,7 @@ proptest! {
         match (answer.status().as_u16(), method) {
             (204, "OPTIONS") | (404 | 405, "HEAD") => prop_assert!(answer.body().is_empty()),
             (404 | 405, _) => {
-                let outcome = json_of(&answer);
+                let outcome = document(&answer);
                 prop_assert_eq!(&outcome["resourceType"], "OperationOutcome");
                 prop_assert!(outcome["issue"][0]["code"].is_string());
                 prop_assert_eq!(&answer.headers()[header::CONTENT_TYPE], "application/fhir+json");
@@ -391,7 +372,7 @@ proptest! {
             prop_assert!(kind.contains("json") || kind.contains("fhir"), "{kind}");
         }
         prop_assert_eq!(bundle.status(), 200);
-        let bundle = json_of(&bundle);
+        let bundle = document(&bundle);
         let told = bundle["entry"][0]["response"]["status"].as_str().unwrap();
         prop_assert!(told.starts_with(&status.to_string()));
     }

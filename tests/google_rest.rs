@@ -7,12 +7,12 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, request, submit};
-use http::{Method, Request, Response, StatusCode, Uri, header};
+use common::exchange::{Collected, ask, document, is_delivered, request, response, submit};
+use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tower_lro::{GoogleRest, Limits, Operations, Owner, Rfc, dialect::View};
+use tower_lro::{GoogleRest, Operations, Owner, Rfc, dialect::View};
 
 fn operations() -> Operations {
     let builder = Operations::builder().dialect(GoogleRest::new());
@@ -29,38 +29,12 @@ fn job() -> Request<Full<Bytes>> {
     request(Method::POST, "/v1/jobs:run", &[])
 }
 
-fn response(status: u16, kind: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let response = Response::builder().status(status);
-    let response = response.header(header::CONTENT_TYPE, kind);
-    response.body(Full::new(body.into())).unwrap()
-}
-
-fn document(answer: &Collected) -> Value {
-    serde_json::from_slice(answer.body()).unwrap()
-}
-
 fn name(accepted: &Collected) -> String {
     document(accepted)["name"].as_str().unwrap().to_owned()
 }
 
 async fn get(operations: &Operations, target: &str) -> Value {
     document(&ask(operations, request(Method::GET, target, &[])).await)
-}
-
-/// There is room for one, and for another once that has been delivered.
-async fn is_delivered_by(answer: Response<Full<Bytes>>, query: &str) -> bool {
-    let mut limits = Limits::default();
-    limits.stored = 1;
-    let builder = Operations::builder().dialect(GoogleRest::new());
-    let operations = builder.limits(limits).build().unwrap();
-    let first = submit(&operations, job(), answer.clone()).await;
-    assert_eq!(
-        submit(&operations, job(), answer.clone()).await.status(),
-        503
-    );
-    let target = format!("/{}{query}", name(&first));
-    ask(&operations, request(Method::GET, &target, &[])).await;
-    submit(&operations, job(), answer).await.status() == 200
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,7 +47,10 @@ async fn what_is_all_there_is_to_tell_delivers_the_result() {
         (response(200, "text/plain", "text"), "", false),
     ] {
         let shown = format!("{answer:?} {query}");
-        assert_eq!(is_delivered_by(answer, query).await, delivers, "{shown}");
+        let builder = Operations::builder().dialect(GoogleRest::new());
+        let asked = |first: &Collected| format!("/{}{query}", name(first));
+        let delivered = is_delivered(builder, job, answer, asked).await;
+        assert_eq!(delivered, delivers, "{shown}");
     }
 }
 

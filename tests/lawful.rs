@@ -3,7 +3,6 @@
 #![cfg(feature = "testing")]
 
 mod common {
-    #[allow(dead_code)]
     pub(crate) mod exchange;
 }
 

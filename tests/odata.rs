@@ -8,7 +8,7 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, collected, request, submit};
+use common::exchange::{Collected, ask, collected, one_place, request, submit};
 use common::store::{CAUSE, Faulty, How, Verb};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use std::convert::Infallible;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_lro::{
-    Limits, OData, Operations, Rfc,
+    OData, Operations, Rfc,
     dialect::{ASYNC_RESULT, Dialect},
     store::StoreErrorKind,
 };
@@ -112,10 +112,7 @@ async fn a_stored_304_keeps_no_length_of_what_it_has_not() {
 #[tokio::test(start_paused = true)]
 async fn either_form_delivers_the_result() {
     for form in [&[][..], &[ENVELOPE]] {
-        let mut limits = Limits::default();
-        limits.stored = 1;
-        let builder = Operations::builder().dialect(OData::new()).limits(limits);
-        let operations = builder.build().unwrap();
+        let operations = one_place(Operations::builder().dialect(OData::new()));
         let first = submit(&operations, job(&[ASK]), json("[1]")).await;
         // There is no room for another before, and there is after.
         assert_eq!(

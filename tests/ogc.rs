@@ -8,7 +8,7 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, request, submit};
+use common::exchange::{Collected, ask, document, one_place, request, submit};
 use common::store::{CAUSE, Faulty, How, Verb};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 use tower_lro::{
-    Builder, Limits, OgcProcesses, Operations, Owner, Rfc,
+    Builder, OgcProcesses, Operations, Owner, Rfc,
     dialect::Dialect,
     store::{Clock, StoreErrorKind},
 };
@@ -52,10 +52,6 @@ fn monitor(accepted: &Collected) -> String {
     location.strip_prefix("http://example.com").unwrap().into()
 }
 
-fn document(answer: &Collected) -> Value {
-    serde_json::from_slice(answer.body()).unwrap()
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_does_not_ask_is_executed_at_once() {
     let operations = operations();
@@ -83,9 +79,7 @@ async fn other_preferences_reach_the_process() {
 
 #[tokio::test(start_paused = true)]
 async fn results_are_delivered_by_their_own_address_only() {
-    let mut limits = Limits::default();
-    limits.stored = 1;
-    let operations = builder().limits(limits).build().unwrap();
+    let operations = one_place(builder());
     let first = submit(&operations, job(&[ASK]), json("[1]")).await;
     get(&operations, &monitor(&first)).await;
     let refused = submit(&operations, job(&[ASK]), json("[2]")).await;

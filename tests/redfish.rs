@@ -8,14 +8,13 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, request, submit};
+use common::exchange::{Collected, ask, document, one_place, request, submit};
 use common::store::{CAUSE, Faulty, How, Verb};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use proptest::prelude::*;
-use serde_json::Value;
 use tower_lro::{
-    Builder, Limits, Operations, Owner, Redfish, Rfc, dialect::Dialect, store::StoreErrorKind,
+    Builder, Operations, Owner, Redfish, Rfc, dialect::Dialect, store::StoreErrorKind,
 };
 
 const TASKS: &str = "/redfish/v1/TaskService/Tasks";
@@ -46,10 +45,6 @@ async fn get(operations: &Operations, target: &str) -> Collected {
     ask(operations, request(Method::GET, target, &[])).await
 }
 
-fn document(answer: &Collected) -> Value {
-    serde_json::from_slice(answer.body()).unwrap()
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_first_of_many_gets_the_result() {
     let operations = operations();
@@ -76,9 +71,7 @@ async fn another_dialect_still_has_what_was_given() {
 
 #[tokio::test(start_paused = true)]
 async fn the_task_is_not_the_delivery_of_its_result() {
-    let mut limits = Limits::default();
-    limits.stored = 1;
-    let operations = builder().limits(limits).build().unwrap();
+    let operations = one_place(builder());
     let first = submit(&operations, job(), answer("1")).await;
     let task = document(&first)["@odata.id"].as_str().unwrap().to_owned();
     get(&operations, &task).await;

@@ -8,13 +8,13 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, request, submit};
+use common::exchange::{Collected, ask, document, one_place, request, response, submit};
 use common::hostile::{answer_to, fields, method, run, target};
 use http::{Method, Response, header};
 use http_body_util::Full;
 use proptest::prelude::*;
-use serde_json::{Value, json};
-use tower_lro::{Limits, Operations, Rfc, Spa};
+use serde_json::json;
+use tower_lro::{Operations, Rfc, Spa};
 
 fn operations() -> Operations {
     let builder = Operations::builder().dialect(Spa::new());
@@ -26,30 +26,17 @@ async fn accepted(operations: &Operations, answer: Response<Full<Bytes>>) -> Col
     submit(operations, request, answer).await
 }
 
-fn json_of(response: &Collected) -> Value {
-    serde_json::from_slice(response.body()).unwrap()
-}
-
 fn location(accepted: &Collected) -> String {
-    json_of(accepted)["location"].as_str().unwrap().to_owned()
+    document(accepted)["location"].as_str().unwrap().to_owned()
 }
 
 async fn get(operations: &Operations, url: &str) -> Collected {
     ask(operations, request(Method::GET, url, &[])).await
 }
 
-fn response(status: u16, kind: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let response = Response::builder().status(status);
-    let response = response.header(header::CONTENT_TYPE, kind);
-    response.body(Full::new(body.into())).unwrap()
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_run_delivers_unless_it_points_at_its_result() {
-    let mut limits = Limits::default();
-    limits.stored = 1;
-    let builder = Operations::builder().dialect(Spa::new());
-    let operations = builder.limits(limits).build().unwrap();
+    let operations = one_place(Operations::builder().dialect(Spa::new()));
     let text = || response(200, "text/plain", "text");
     for answer in [
         response(200, "application/json", "[1]"),
@@ -65,7 +52,7 @@ async fn a_run_delivers_unless_it_points_at_its_result() {
         get(&operations, &monitor).await;
     }
     let monitor = location(&accepted(&operations, text()).await);
-    let run = json_of(&get(&operations, &monitor).await);
+    let run = document(&get(&operations, &monitor).await);
     assert_eq!(accepted(&operations, text()).await.status(), 503);
     let link = &run["properties"]["response"]["outputsLink"];
     assert_eq!(link["contentSize"], 4);
@@ -80,7 +67,7 @@ async fn a_member_is_written_as_json_has_it() {
     let builder = Operations::builder().dialect(Spa::new().member(name));
     let operations = builder.build().unwrap();
     let accepted = accepted(&operations, response(200, "text/plain", "")).await;
-    assert!(json_of(&accepted)[name].is_string());
+    assert!(document(&accepted)[name].is_string());
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,7 +93,7 @@ proptest! {
         match (answer.status().as_u16(), method.as_str()) {
             (204, "OPTIONS") | (404 | 405, "HEAD") => prop_assert!(answer.body().is_empty()),
             (404 | 405, _) => {
-                let error = json_of(&answer);
+                let error = document(&answer);
                 prop_assert!(error["error"]["code"].is_string() && error["error"]["message"].is_string());
             }
             other => prop_assert!(false, "{other:?}"),
@@ -130,7 +117,7 @@ proptest! {
             get(&operations, &location(&accepted)).await
         });
         prop_assert_eq!(run.status(), 200);
-        let run = json_of(&run);
+        let run = document(&run);
         let properties = &run["properties"];
         let wanted = if status >= 400 { "Failed" } else { "Succeeded" };
         prop_assert_eq!(&properties["status"], wanted);

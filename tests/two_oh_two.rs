@@ -8,7 +8,7 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, collected, request, submit};
+use common::exchange::{Collected, ask, collected, one_place, request, submit};
 use common::hostile::{answer_to, fields, method, run, target};
 use http::{Method, Request, Response, header};
 use http_body_util::Full;
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::{convert::Infallible, time::Duration};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_lro::{Limits, Operations, Rfc, TwoOhTwo};
+use tower_lro::{Operations, Rfc, TwoOhTwo};
 
 fn operations() -> Operations {
     let builder = Operations::builder().dialect(TwoOhTwo::new());
@@ -72,10 +72,7 @@ async fn the_projects_own_test_passes() {
 
 #[tokio::test(start_paused = true)]
 async fn only_the_result_delivers() {
-    let mut limits = Limits::default();
-    limits.stored = 1;
-    let builder = Operations::builder().dialect(TwoOhTwo::new());
-    let operations = builder.limits(limits).build().unwrap();
+    let operations = one_place(Operations::builder().dialect(TwoOhTwo::new()));
     for answer in [json(200, "[1]"), json(204, ""), json(500, "{}")] {
         let monitor = location(&accepted(&operations, answer.clone()).await);
         let result = location(&get(&operations, &monitor).await);

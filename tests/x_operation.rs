@@ -8,7 +8,7 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, collected, request, submit};
+use common::exchange::{Collected, ask, collected, one_place, request, submit};
 use common::hostile::{answer_to, fields, method, run, target};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use std::convert::Infallible;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_lro::{
-    Limits, OperationHandle, Operations, Rfc, XOperation,
+    OperationHandle, Operations, Rfc, XOperation,
     dialect::{X_OPERATION, X_RESOURCE},
 };
 
@@ -121,10 +121,7 @@ async fn a_detached_command_is_created_until_its_event_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_document_that_tells_the_end_delivers_it() {
     for dialect in [XOperation::new(), XOperation::new().forget_when_read()] {
-        let mut limits = Limits::default();
-        limits.stored = 1;
-        let builder = Operations::builder().dialect(dialect).limits(limits);
-        let operations = builder.build().unwrap();
+        let operations = one_place(Operations::builder().dialect(dialect));
         let first = command(&operations, response(200, "[1]")).await;
         let refused = command(&operations, response(200, "")).await;
         assert_eq!(refused.status(), 503);

@@ -1,11 +1,12 @@
 //! One request and its answer, for dialects that are tried through their services.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use std::convert::Infallible;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_lro::{OperationHandle, Operations};
+use tower_lro::{Builder, Limits, OperationHandle, Operations};
 
 pub(crate) type Collected = Response<Bytes>;
 
@@ -56,4 +57,37 @@ pub(crate) async fn submit(
 
 pub(crate) async fn ask(operations: &Operations, request: Request<Full<Bytes>>) -> Collected {
     collected(operations.status_service().oneshot(request).await.unwrap()).await
+}
+
+/// What a handler answers.
+pub(crate) fn response(status: u16, kind: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let response = Response::builder().status(status);
+    let response = response.header(header::CONTENT_TYPE, kind);
+    response.body(Full::new(body.into())).unwrap()
+}
+
+pub(crate) fn document(answer: &Collected) -> serde_json::Value {
+    serde_json::from_slice(answer.body()).unwrap()
+}
+
+/// There is room for one, and for another once that has been delivered.
+pub(crate) fn one_place(builder: Builder) -> Operations {
+    let mut limits = Limits::default();
+    limits.stored = 1;
+    builder.limits(limits).build().unwrap()
+}
+
+/// Whether a result counts as delivered with the answer to what `asked` makes of the first one.
+pub(crate) async fn is_delivered(
+    builder: Builder,
+    job: impl Fn() -> Request<Full<Bytes>>,
+    answer: Response<Full<Bytes>>,
+    asked: impl FnOnce(&Collected) -> String,
+) -> bool {
+    let operations = one_place(builder);
+    let first = submit(&operations, job(), answer.clone()).await;
+    let refused = submit(&operations, job(), answer.clone()).await;
+    assert_eq!(refused.status(), 503);
+    ask(&operations, request(Method::GET, &asked(&first), &[])).await;
+    submit(&operations, job(), answer).await.status() != 503
 }
