@@ -62,6 +62,20 @@ impl Program {
         self.ask(Ask::get(monitor).field("Prefer", "wait=20")).await
     }
 
+    /// Sees an operation cancelled, and its monitor tell so.
+    async fn cancels(&self, monitor: &str) {
+        let cancelled = self.ask(Ask::new("DELETE", monitor)).await;
+        assert_eq!(
+            (cancelled.status, &cancelled.json()["status"]),
+            (200, &json!("cancelled"))
+        );
+        let gone = self.ask(Ask::get(monitor)).await;
+        assert_eq!(
+            (gone.status, &*gone.problem()),
+            (410, "urn:tower-lro:problem:cancelled")
+        );
+    }
+
     /// The next line that it says.
     async fn says(&mut self) -> String {
         let line = timeout(PATIENCE, self.said.next_line()).await.unwrap();
@@ -440,16 +454,7 @@ async fn hyper_defers_a_function_of_incoming() {
     let accepted = program.ask(Ask::post("/words", "three little words")).await;
     let wrong = program.ask(Ask::get("/elsewhere")).await;
     let unwanted = program.ask(Ask::post("/words", "x")).await.monitor();
-    let cancelled = program.ask(Ask::new("DELETE", &unwanted)).await;
-    assert_eq!(
-        (cancelled.status, &cancelled.json()["status"]),
-        (200, &json!("cancelled"))
-    );
-    let gone = program.ask(Ask::get(&unwanted)).await;
-    assert_eq!(
-        (gone.status, &*gone.problem()),
-        (410, "urn:tower-lro:problem:cancelled")
-    );
+    program.cancels(&unwanted).await;
 
     let counted = program.wait_for(&accepted.monitor()).await;
     assert_eq!((counted.status, counted.text()), (200, "3 words\n"));
@@ -560,16 +565,7 @@ async fn store_keeps_what_a_server_has_accepted() {
     let accepted = program.ask(Ask::post("/words", "three little words")).await;
     assert_eq!(accepted.status, 202);
     let unwanted = program.ask(Ask::post("/words", "x")).await.monitor();
-    let cancelled = program.ask(Ask::new("DELETE", &unwanted)).await;
-    assert_eq!(
-        (cancelled.status, &cancelled.json()["status"]),
-        (200, &json!("cancelled"))
-    );
-    let gone = program.ask(Ask::get(&unwanted)).await;
-    assert_eq!(
-        (gone.status, &*gone.problem()),
-        (410, "urn:tower-lro:problem:cancelled")
-    );
+    program.cancels(&unwanted).await;
 
     let counted = program.wait_for(&accepted.monitor()).await;
     assert_eq!((counted.status, counted.text()), (200, "3 words\n"));

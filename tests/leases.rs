@@ -273,9 +273,7 @@ async fn who_stood_still_with_all_others_takes_nobody_for_dead() {
 #[tokio::test(start_paused = true)]
 async fn who_stood_still_takes_the_dead_for_dead_a_lease_later() {
     let store = Durable::default();
-    let monitor = killed(&store, async |operations| {
-        accepted(&app(operations.layer(), never), post("/")).await
-    });
+    let monitor = left_by_the_dead(&store);
     let service = app(over(store).layer(), never);
     assert_eq!(get(&service, &monitor).await.status, 202);
     tokio::time::sleep(seconds(1)).await;
@@ -380,12 +378,17 @@ where
     thread.join().unwrap()
 }
 
+/// The monitor of what a process has accepted that was killed while it ran.
+fn left_by_the_dead(store: &Durable) -> String {
+    killed(store, async |operations| {
+        accepted(&app(operations.layer(), never), post("/")).await
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_poll_is_enough_to_find_what_was_lost() {
     let store = Durable::default();
-    let monitor = killed(&store, async |operations| {
-        accepted(&app(operations.layer(), never), post("/")).await
-    });
+    let monitor = left_by_the_dead(&store);
     // Nothing is accepted here, and nothing runs.
     let service = app(over(store).layer(), never);
     assert_eq!(get(&service, &monitor).await.status, 202);
@@ -396,9 +399,7 @@ async fn a_poll_is_enough_to_find_what_was_lost() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_what_was_lost_is_told_before_the_wait_is_over() {
     let store = Durable::default();
-    let monitor = killed(&store, async |operations| {
-        accepted(&app(operations.layer(), never), post("/")).await
-    });
+    let monitor = left_by_the_dead(&store);
     let service = app(over(store).layer(), never);
     let waiting = with(request("GET", &monitor), "prefer", "wait=45");
     let asked = tokio::time::Instant::now();
