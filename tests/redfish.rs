@@ -13,6 +13,7 @@ use common::store::{CAUSE, Faulty, How, Verb};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use proptest::prelude::*;
+use tower::ServiceExt;
 use tower_lro::{
     Builder, Operations, Owner, Redfish, Rfc, dialect::Dialect, store::StoreErrorKind,
 };
@@ -57,6 +58,19 @@ async fn the_first_of_many_gets_the_result() {
     // Another's has not been given.
     let other = submit(&operations, job(), answer("another")).await;
     assert_eq!(get(&operations, monitor(&other)).await.body(), "another");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_was_not_read_to_its_end_is_given_again() {
+    let operations = operations();
+    let accepted = submit(&operations, job(), answer("once")).await;
+    let poll = || request(Method::GET, monitor(&accepted), &[]);
+    // Its connection breaks.
+    let unread = operations.status_service().oneshot(poll()).await.unwrap();
+    assert_eq!(unread.status(), 200);
+    drop(unread);
+    assert_eq!(ask(&operations, poll()).await.body(), "once");
+    assert_eq!(ask(&operations, poll()).await.status(), 404);
 }
 
 #[tokio::test(start_paused = true)]

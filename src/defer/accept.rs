@@ -562,7 +562,9 @@ impl<'a> Desk<'a> {
         vary_by_prefer(headers);
         if record.submission.key.is_some() {
             // It is kept for repeats, and was delivered as well as by the monitor: it may make room for others.
-            response.body_mut().tell_when_read(self.engine, record.id);
+            response
+                .body_mut()
+                .tell_when_read(self.engine, record.id, false);
         }
         response.map(ResponseBody::own)
     }

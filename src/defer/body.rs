@@ -148,6 +148,7 @@ impl Around {
 struct Read {
     engine: Arc<Engine>,
     id: OperationId,
+    counted: bool,
 }
 
 impl ReplyBody {
@@ -213,11 +214,12 @@ impl ReplyBody {
         }
     }
 
-    /// Has the store told when it has been read to its end.
-    pub(crate) fn tell_when_read(&mut self, engine: &Arc<Engine>, id: OperationId) {
+    /// Has the store told when it has been read to its end, and where results are `counted`, counts it then.
+    pub(crate) fn tell_when_read(&mut self, engine: &Arc<Engine>, id: OperationId, counted: bool) {
         self.read = Some(Read {
             engine: engine.clone(),
             id,
+            counted,
         });
         self.told_if_over();
     }
@@ -227,6 +229,9 @@ impl ReplyBody {
             && let Some(read) = self.read.take()
         {
             read.engine.store.mark_read(read.id);
+            if read.counted {
+                read.engine.polls.gave_result(read.id);
+            }
         }
     }
 

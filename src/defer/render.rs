@@ -64,10 +64,8 @@ pub(crate) fn render(
     };
     let delivers = matches!(ask, Ask::Monitor | Ask::Result) && record.phase().is_ended();
     if delivers && is_result && head.method != Method::HEAD {
-        response.body_mut().tell_when_read(engine, record.id);
-        if polls.is_some() {
-            engine.polls.gave_result(record.id);
-        }
+        let body = response.body_mut();
+        body.tell_when_read(engine, record.id, polls.is_some());
     }
     response
 }

@@ -49,10 +49,11 @@ impl Polls {
         Seen::new(polls, since_last).with_results(results)
     }
 
-    /// The poll that was counted just now was answered with the result.
+    /// A poll that was counted was answered with the result, and that was read to its end.
     pub(crate) fn gave_result(&self, id: OperationId) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.younger.get_mut(&id) {
+        let Counts { younger, elder } = &mut *counts;
+        if let Some(count) = younger.get_mut(&id).or_else(|| elder.get_mut(&id)) {
             count.results = count.results.saturating_add(1);
         }
     }
