@@ -15,9 +15,9 @@ use std::{
 use tower::{Layer, ServiceExt, service_fn};
 use tower_lro::{
     Dialect, Head, Operations, Owner,
-    dialect::{Address, Answer, Ask, ListAsk, Listing, OptIn, Route, View},
+    dialect::{Address, Answer, Ask, ListAsk, ListFilter, Listing, OptIn, Route, View},
     problem::{Problem, ProblemKind},
-    record::{Record, Timestamp},
+    record::Timestamp,
     store::Clock,
 };
 
@@ -115,10 +115,13 @@ impl Dialect for Words {
         Response::new(ids.collect::<Vec<_>>().join(" ").into())
     }
 
-    fn lists(&self, record: &Record, now: Timestamp, head: Head<'_>) -> bool {
-        let query = head.uri.query().unwrap_or_default();
-        let age = now.as_micros() - record.created.as_micros();
-        query != "old" || age >= 2_000_000
+    fn filter(&self, head: Head<'_>) -> Option<ListFilter> {
+        if head.uri.query() != Some("old") {
+            return None;
+        }
+        Some(Box::new(|record, now| {
+            now.as_micros() - record.created.as_micros() >= 2_000_000
+        }))
     }
 
     fn problem(&self, problem: &Problem, opt_in: &OptIn) -> Response<Bytes> {

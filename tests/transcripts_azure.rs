@@ -6,7 +6,7 @@ mod stage;
 use tower_lro::{Azure, Builder};
 
 fn with(builder: Builder, given: &str) -> Option<Builder> {
-    (given == "final location").then(|| builder.dialect(Azure::final_location()))
+    (given == "final location").then(|| builder.dialect(Azure::new().final_location()))
 }
 
 transcripts! {

@@ -6,7 +6,7 @@ mod stage;
 use tower_lro::{Builder, DurableFunctions};
 
 fn with(builder: Builder, given: &str) -> Option<Builder> {
-    let switched = DurableFunctions::internal_server_error_on_failure();
+    let switched = DurableFunctions::new().internal_server_error_on_failure();
     (given == "internal server errors").then(|| builder.dialect(switched))
 }
 

@@ -23,7 +23,7 @@ curl -i {base}/azure/things/NAME
 /// What lies under `/azure`.
 pub(crate) fn router(plain: &Operations, options: &Options) -> Result<Router, BuildError> {
     let operations = plain.also("/azure/operations", Azure::new())?;
-    let located = plain.also("/azure/located", Azure::final_location())?;
+    let located = plain.also("/azure/located", Azure::new().final_location())?;
 
     let by_operation = jobs::service(&jobs::layer(&operations, options), options);
     let by_location = jobs::service(&jobs::layer(&located, options), options);

@@ -1,8 +1,8 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
     document::{
-        NO_STORE, Told, as_unknown, asked, expires, field, filled, is_template, own, percent,
-        problem_of, replayed, string_or_null, time,
+        NO_STORE, Told, as_unknown, asked, expires, field, filled, is_problem, is_template, own,
+        percent, problem_of, replayed, string_or_null, time,
     },
 };
 use crate::{
@@ -315,10 +315,8 @@ fn failure(view: &View<'_>, outcome: Outcome) -> Problem {
 
 /// The handler's own problem, if that is what its response is.
 fn own_problem(view: &View<'_>) -> Option<Bytes> {
-    let kind = field(view.response()?, &header::CONTENT_TYPE)?;
-    let is_problem = kind.split(';').next() == Some("application/problem+json");
     view.small_json()
-        .filter(|_| is_problem && Told::of(view).is_object())
+        .filter(|_| is_problem(view) && Told::of(view).is_object())
 }
 
 fn failed(view: &View<'_>, outcome: Outcome) -> Response<Answer> {

@@ -78,7 +78,7 @@ impl Azure {
     /// With a `Location` on the 202 beside `Operation-Location`: the URL of the result, which clients that know this form
     /// fetch after a POST has succeeded (`final-state-via: location`).
     #[must_use]
-    pub const fn final_location() -> Self {
+    pub const fn final_location(self) -> Self {
         Self {
             final_location: true,
         }

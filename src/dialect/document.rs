@@ -279,6 +279,18 @@ pub(super) fn as_unknown(problem: &Problem) -> Problem {
     })
 }
 
+/// Whether the stored response is a problem (RFC 9457), by its type.
+pub(super) fn is_problem(view: &View<'_>) -> bool {
+    let kind = view
+        .response()
+        .and_then(|stored| field(stored, &header::CONTENT_TYPE))
+        .unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default();
+    essence
+        .trim()
+        .eq_ignore_ascii_case("application/problem+json")
+}
+
 /// A field of the stored response.
 pub(super) fn field(stored: &StoredResponse, wanted: &HeaderName) -> Option<String> {
     let (_, value) = stored.fields().find(|(name, _)| name == wanted)?;

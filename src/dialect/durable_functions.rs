@@ -1,5 +1,6 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, STATUS_DOCUMENT, View,
+    Address, Answer, Ask, Dialect, Head, ListAsk, ListFilter, Listing, OptIn, Route,
+    STATUS_DOCUMENT, View,
     document::{
         READ_ONLY, Told, as_unknown, asked, has_body, own, own_json, problem_of, progress, replayed,
     },
@@ -9,7 +10,7 @@ use crate::{
     header::retry_after,
     json,
     problem::{Problem, ProblemKind},
-    record::{Outcome, Phase, Record, Timestamp},
+    record::{Outcome, Phase, Timestamp},
     store::{Cursor, StateSet},
 };
 use bytes::Bytes;
@@ -86,7 +87,7 @@ impl DurableFunctions {
 
     /// With a switch in all URLs that has failures told with 500, as version 1 did: for Logic Apps and their like.
     #[must_use]
-    pub const fn internal_server_error_on_failure() -> Self {
+    pub const fn internal_server_error_on_failure(self) -> Self {
         Self {
             fails_with_500: true,
         }
@@ -220,12 +221,12 @@ impl Dialect for DurableFunctions {
         response
     }
 
-    fn lists(&self, record: &Record, _: Timestamp, head: Head<'_>) -> bool {
-        let prefixes = pairs(head.uri.query()).filter(|(name, _)| name == "instanceIdPrefix");
-        let name = record.id.to_string();
-        prefixes
-            .into_iter()
-            .all(|(_, prefix)| name.starts_with(&*prefix))
+    fn filter(&self, head: Head<'_>) -> Option<ListFilter> {
+        let (_, prefix) = pairs(head.uri.query()).find(|(name, _)| name == "instanceIdPrefix")?;
+        let prefix = prefix.into_owned();
+        Some(Box::new(move |record, _| {
+            record.id.to_string().starts_with(&prefix)
+        }))
     }
 
     fn problem(&self, problem: &Problem, _: &OptIn) -> Response<Bytes> {

@@ -157,12 +157,12 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
         self.problem(&Problem::new(ProblemKind::Unknown), &OptIn::default())
     }
 
-    /// Whether an operation, as it is `now`, is in the list that a request asks for: for what [`ListAsk`] can't say. What
-    /// is not is passed over, within bounds: then a page has fewer than were asked for, and may have none though there is
-    /// a next one. Default: all are.
-    fn lists(&self, record: &Record, now: Timestamp, head: Head<'_>) -> bool {
-        let _ = (record, now, head);
-        true
+    /// Which operations are in the list that a request asks for, beyond what [`ListAsk`] can say. What is not wanted is
+    /// passed over, within bounds: then a page has fewer than were asked for, and may have none though there is a next one.
+    /// Default: all are.
+    fn filter(&self, head: Head<'_>) -> Option<ListFilter> {
+        let _ = head;
+        None
     }
 
     /// A failure, in this protocol's form: of a poll, of a refused request, or of an operation that ended without a
@@ -385,6 +385,9 @@ impl Default for ListAsk {
         }
     }
 }
+
+/// Whether an operation, as it is at this moment, is wanted in a list. See [`Dialect::filter`].
+pub type ListFilter = Box<dyn Fn(&Record, Timestamp) -> bool + Send + Sync>;
 
 /// A page of a list, as a dialect sees it.
 #[derive(Clone, Copy, Debug)]

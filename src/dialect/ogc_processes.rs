@@ -1,6 +1,9 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{NO_STORE, READ_ONLY, Told, as_unknown, asked, field, percent, problem_of, time},
+    Address, Answer, Ask, Dialect, Head, ListAsk, ListFilter, Listing, OptIn, Route,
+    STATUS_DOCUMENT, View,
+    document::{
+        NO_STORE, READ_ONLY, Told, as_unknown, asked, field, is_problem, percent, problem_of, time,
+    },
     query::{date_time, pairs, segment},
 };
 use crate::{
@@ -204,8 +207,10 @@ impl Dialect for OgcProcesses {
         }
     }
 
-    fn lists(&self, record: &Record, now: Timestamp, head: Head<'_>) -> bool {
-        Query::read(head.uri.query()).is_ok_and(|query| query.wants(record, now))
+    fn filter(&self, head: Head<'_>) -> Option<ListFilter> {
+        // What can't be read never comes so far.
+        let query = Query::read(head.uri.query()).ok()?;
+        Some(Box::new(move |record, now| query.wants(record, now)))
     }
 
     fn listed(&self, listing: &Listing<'_>, head: Head<'_>) -> Response<Bytes> {
@@ -336,7 +341,7 @@ impl OgcProcesses {
         };
         match (ending.outcome, view.replay()) {
             (Outcome::Cancelled, _) => not_available("The job was dismissed."),
-            (Outcome::Failed(_), Some(head)) if is_problem(&head) => replayed(head),
+            (Outcome::Failed(_), Some(head)) if is_problem(view) => replayed(head),
             (Outcome::Failed(_), _) => {
                 let failure = failure(view);
                 let mut body = Vec::new();
@@ -487,15 +492,6 @@ fn failure(view: &View<'_>) -> Failure {
         status,
         detail: told.text(status),
     }
-}
-
-fn is_problem(head: &response::Parts) -> bool {
-    let kind = head.headers.get(header::CONTENT_TYPE);
-    let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
-    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default();
-    essence
-        .trim_ascii()
-        .eq_ignore_ascii_case(PROBLEM.as_bytes())
 }
 
 fn replayed(mut head: response::Parts) -> Response<Answer> {

@@ -280,7 +280,8 @@ impl<'a> Monitor<'a> {
         query.after = list.after;
         query.limit = list.limit;
         let now = engine.clock.wall();
-        let listed = |record: &Record| face.dialect.lists(record, now, head);
+        let filter = face.dialect.filter(head);
+        let listed = |record: &Record| filter.as_ref().is_none_or(|wants| wants(record, now));
         let page = match self.operations.list_those(&query, listed).await {
             Ok(page) => page,
             Err(error) => return self.problem(&self.unavailable(&error), head),

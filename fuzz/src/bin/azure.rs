@@ -3,4 +3,4 @@
 use libfuzzer_sys::fuzz_target;
 use tower_lro_fuzz::{Input, drive};
 
-fuzz_target!(|input: Input<'_>| drive(tower_lro::Azure::final_location(), input));
+fuzz_target!(|input: Input<'_>| drive(tower_lro::Azure::new().final_location(), input));

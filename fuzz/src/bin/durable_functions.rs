@@ -4,6 +4,6 @@ use libfuzzer_sys::fuzz_target;
 use tower_lro_fuzz::{Input, drive};
 
 fuzz_target!(|input: Input<'_>| drive(
-    tower_lro::DurableFunctions::internal_server_error_on_failure(),
+    tower_lro::DurableFunctions::new().internal_server_error_on_failure(),
     input
 ));
