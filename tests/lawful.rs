@@ -1,5 +1,5 @@
 //! Whatever is asked of an operation and whatever becomes of it, in whatever order: what a client sees makes sense, in every
-//! dialect.
+//! dialect but `SameUrl`, where what has failed begins anew.
 #![cfg(feature = "testing")]
 
 mod common {
@@ -59,6 +59,13 @@ struct Protocol {
     cancel: fn(&str) -> Option<Ask>,
     /// Forgets it, if that is a request of its own.
     forget: fn(&str) -> Option<Ask>,
+    /// Asks how it stands, and to be told its end within some seconds; if it takes a method or a query of its own.
+    wait: fn(&str) -> Ask,
+}
+
+/// By `Prefer`: a plain poll to those that don't read it.
+fn preferring(monitor: &str) -> Ask {
+    request(Method::GET, monitor, &[("prefer", "wait=5")])
 }
 
 fn field(answer: &Collected, name: &str) -> String {
@@ -95,6 +102,61 @@ fn rfc() -> Protocol {
         },
         cancel: |monitor| delete(monitor),
         forget: |_| None,
+        wait: preferring,
+    }
+}
+
+fn see_other() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(Rfc::see_other()),
+        // What has failed is there too, and says so.
+        seen: |answer| match &*field(answer, "operation-outcome") {
+            "succeeded" => Succeeded,
+            "failed" => Failed,
+            "cancelled" => Cancelled,
+            _ => by_status(answer),
+        },
+        ..rfc()
+    }
+}
+
+fn see_other_from_ok() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(Rfc::see_other_from_ok()),
+        seen: |answer| match (
+            answer.status().as_u16(),
+            &*field(answer, "operation-outcome"),
+        ) {
+            (200, "") => Pending,
+            _ => (see_other().seen)(answer),
+        },
+        ..rfc()
+    }
+}
+
+fn failures_as_documents() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(Rfc::new().failures_as_documents()),
+        seen: |answer| match json(answer)["status"].as_str() {
+            Some("failed") if answer.status() == 200 => Failed,
+            Some("cancelled") if answer.status() == 200 => Cancelled,
+            _ => by_status(answer),
+        },
+        ..rfc()
+    }
+}
+
+/// At the monitor that replays.
+fn arm_location() -> Protocol {
+    Protocol {
+        submit: || request(Method::POST, "/things/x/start", &[]),
+        monitor: |accepted| field(accepted, "location"),
+        seen: |answer| match json(answer)["error"]["code"].as_str() {
+            Some("Cancelled" | "Canceled") => Cancelled,
+            _ => by_status(answer),
+        },
+        cancel: |_| None,
+        ..arm()
     }
 }
 
@@ -112,6 +174,7 @@ fn arm() -> Protocol {
         },
         cancel: |monitor| Some(request(Method::POST, &format!("{monitor}/cancel"), &[])),
         forget: |_| None,
+        wait: preferring,
     }
 }
 
@@ -129,6 +192,7 @@ fn azure() -> Protocol {
         },
         cancel: |monitor| Some(request(Method::POST, &format!("{monitor}:cancel"), &[])),
         forget: delete,
+        wait: preferring,
     }
 }
 
@@ -145,6 +209,7 @@ fn durable_functions() -> Protocol {
         },
         cancel: |monitor| Some(request(Method::POST, &format!("{monitor}/terminate"), &[])),
         forget: delete,
+        wait: preferring,
     }
 }
 
@@ -160,6 +225,7 @@ fn odata() -> Protocol {
         },
         cancel: delete,
         forget: |_| None,
+        wait: preferring,
     }
 }
 
@@ -175,6 +241,19 @@ fn fhir() -> Protocol {
         },
         cancel: delete,
         forget: |_| None,
+        wait: preferring,
+    }
+}
+
+fn fhir_bundle() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(Fhir::bundle()),
+        seen: |answer| match json(answer)["entry"][0]["response"]["status"].as_str() {
+            Some(status) if status.starts_with('2') => Succeeded,
+            Some(_) => Failed,
+            None => (fhir().seen)(answer),
+        },
+        ..fhir()
     }
 }
 
@@ -192,6 +271,7 @@ fn google() -> Protocol {
         },
         cancel: |monitor| Some(request(Method::POST, &format!("{monitor}:cancel"), &[])),
         forget: delete,
+        wait: |monitor| request(Method::POST, &format!("{monitor}:wait?timeout=5s"), &[]),
     }
 }
 
@@ -208,6 +288,7 @@ fn architecture_center() -> Protocol {
         },
         cancel: delete,
         forget: |monitor| delete(&format!("{monitor}/result")),
+        wait: preferring,
     }
 }
 
@@ -236,6 +317,7 @@ fn two_oh_two() -> Protocol {
         },
         cancel: |_| None,
         forget: |_| None,
+        wait: preferring,
     }
 }
 
@@ -253,6 +335,7 @@ fn spa() -> Protocol {
         },
         cancel: |monitor| Some(request(Method::POST, &format!("{monitor}/cancel"), &[])),
         forget: |_| None,
+        wait: preferring,
     }
 }
 
@@ -269,6 +352,7 @@ fn x_operation() -> Protocol {
         },
         cancel: |_| None,
         forget: |_| None,
+        wait: preferring,
     }
 }
 
@@ -294,6 +378,14 @@ fn ogc() -> Protocol {
         },
         cancel: delete,
         forget: |_| None,
+        wait: preferring,
+    }
+}
+
+fn ogc_2() -> Protocol {
+    Protocol {
+        dialect: |builder| builder.dialect(OgcProcesses::new().version_2()),
+        ..ogc()
     }
 }
 
@@ -311,6 +403,7 @@ fn redfish() -> Protocol {
         },
         cancel: delete,
         forget: |_| None,
+        wait: preferring,
     }
 }
 
@@ -319,9 +412,14 @@ fn rest_easy() -> Protocol {
         dialect: |builder| builder.dialect(RestEasy::new()),
         submit: || request(Method::POST, "/jobs?asynch=true", &[]),
         monitor: |accepted| field(accepted, "location"),
-        seen: by_status,
+        seen: |answer| match answer.status() {
+            // Waited in vain.
+            StatusCode::SERVICE_UNAVAILABLE => Pending,
+            _ => by_status(answer),
+        },
         cancel: |_| None,
         forget: delete,
+        wait: |monitor| request(Method::GET, &format!("{monitor}?wait=5000"), &[]),
     }
 }
 
@@ -401,54 +499,65 @@ fn serve(protocol: &Protocol, end: End, told: oneshot::Receiver<()>) -> (Operati
     (operations, BoxCloneSyncService::new(service))
 }
 
-/// What each client has seen, and what everybody who comes later sees.
-async fn play(protocol: &'static Protocol, plan: Plan) -> (Vec<Vec<Seen>>, Seen) {
+struct Played {
+    /// What each client has seen.
+    clients: Vec<Vec<Seen>>,
+    /// What everybody who comes later sees.
+    last: Seen,
+    /// Whether a client has asked to end or forget it, in words that the dialect has.
+    is_let_go: bool,
+}
+
+async fn play(protocol: &'static Protocol, plan: Plan) -> Played {
     let (tell, told) = oneshot::channel();
-    let (_operations, service) = serve(protocol, plan.end, told);
+    let end = plan.end;
+    let (_operations, service) = serve(protocol, end, told);
     let accepted = service.clone().oneshot((protocol.submit)()).await.unwrap();
     let monitor = (protocol.monitor)(&accepted);
     let mut clients = tokio::task::JoinSet::new();
     for (number, acts) in plan.clients.into_iter().enumerate() {
         let (service, monitor) = (service.clone(), monitor.clone());
         clients.spawn(async move {
-            let mut seen = Vec::new();
+            let (mut seen, mut is_let_go) = (Vec::new(), false);
             for (turns, act) in acts {
                 rest(turns).await;
-                let poll = || Some(request(Method::GET, &monitor, &[]));
                 let ask = match act {
-                    Act::Poll => poll(),
-                    Act::Wait => Some(request(Method::GET, &monitor, &[("prefer", "wait=5")])),
+                    Act::Poll => Some(request(Method::GET, &monitor, &[])),
+                    Act::Wait => Some((protocol.wait)(&monitor)),
                     Act::Head => Some(request(Method::HEAD, &monitor, &[])),
                     Act::Cancel => (protocol.cancel)(&monitor),
                     Act::Forget => (protocol.forget)(&monitor),
                 };
                 let Some(ask) = ask else { continue };
                 let answer = service.clone().oneshot(ask).await.unwrap();
+                is_let_go |= matches!(act, Act::Cancel | Act::Forget);
+                let status = answer.status();
+                let is_of_the_work = matches!(end, End::Panics) && status == 500;
+                let is_of_the_wait = matches!(act, Act::Wait) && status == 503;
                 assert!(
-                    !answer.status().is_server_error() || is_of_the_work(&answer),
+                    !status.is_server_error() || is_of_the_work || is_of_the_wait,
                     "{answer:?}"
                 );
                 if matches!(act, Act::Poll | Act::Wait) {
                     seen.push((protocol.seen)(&answer));
                 }
             }
-            (number, seen)
+            (number, seen, is_let_go)
         });
     }
     rest(plan.at).await;
     let _ = tell.send(());
-    let mut seen = clients.join_all().await;
-    seen.sort_by_key(|(number, _)| *number);
+    let mut played = clients.join_all().await;
+    played.sort_by_key(|(number, ..)| *number);
     // What never ends is not waited for.
     tokio::time::sleep(Duration::from_secs(120)).await;
     let last = request(Method::GET, &monitor, &[]);
     let last = (protocol.seen)(&service.oneshot(last).await.unwrap());
-    (seen.into_iter().map(|(_, seen)| seen).collect(), last)
-}
-
-/// A 500 is what a panic is told by.
-fn is_of_the_work(answer: &Collected) -> bool {
-    answer.status() == StatusCode::INTERNAL_SERVER_ERROR
+    Played {
+        is_let_go: played.iter().any(|(.., is_let_go)| *is_let_go),
+        clients: played.into_iter().map(|(_, seen, _)| seen).collect(),
+        last,
+    }
 }
 
 fn is_lawful(protocol: &'static Protocol, plan: &Plan) -> Result<(), TestCaseError> {
@@ -457,11 +566,11 @@ fn is_lawful(protocol: &'static Protocol, plan: &Plan) -> Result<(), TestCaseErr
         .start_paused(true)
         .build()
         .unwrap();
-    let (clients, last) = runtime.block_on(play(protocol, plan.clone()));
-    let is_let_go = plan.clients.iter().flatten();
-    let is_let_go = is_let_go
-        .map(|(_, act)| act)
-        .any(|act| matches!(act, Act::Cancel | Act::Forget));
+    let Played {
+        clients,
+        last,
+        is_let_go,
+    } = runtime.block_on(play(protocol, plan.clone()));
     let mut ended: Vec<Seen> = Vec::new();
     for seen in &clients {
         for pair in seen.windows(2) {
@@ -504,7 +613,7 @@ macro_rules! laws {
 mod what_a_client_sees_is_lawful {
     use super::*;
     laws! {
-        architecture_center arm azure dotnet durable_functions fhir google odata ogc redfish rest_easy rfc spa two_oh_two
-        x_operation
+        architecture_center arm arm_location azure dotnet durable_functions failures_as_documents fhir fhir_bundle google
+        odata ogc ogc_2 redfish rest_easy rfc see_other see_other_from_ok spa two_oh_two x_operation
     }
 }
