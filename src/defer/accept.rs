@@ -436,7 +436,7 @@ impl<'a> Desk<'a> {
         } = received;
         // With a key the record comes first, so that duplicates meet; otherwise only what outlasts the wait is kept.
         let keep_first = self.hold.is_zero() || key.is_some();
-        let record = self.record(&head, owner, key);
+        let record = self.record(&head, owner.as_ref(), key);
         // It is for this crate to say. There hardly ever is one, and to look through the names costs less than a hash.
         if head.headers.keys().any(|name| *name == runner::ATTEMPT) {
             head.headers.remove(runner::ATTEMPT);
@@ -601,32 +601,58 @@ impl<'a> Desk<'a> {
     fn record(
         &self,
         head: &request::Parts,
-        owner: Option<Owner>,
+        owner: Option<&Owner>,
         key: Option<Box<KeyUse>>,
     ) -> Arc<Record> {
-        let target = Head::from(head).target().into();
-        let face = self.face.name.clone();
-        let keep_for = match self.opt_in.one_way {
-            true => Duration::ZERO,
-            false => self.options.keep_for,
+        let (target, face) = (Head::from(head).target(), &self.face.name);
+        let (note, keep_for) = (&self.opt_in.note, self.keep_for());
+        let is_alike = |last: &Submission| {
+            *last.target == *target
+                && last.method == head.method
+                && last.face == *face
+                && last.owner.as_ref() == owner
+                && last.note == *note
+                && last.keep_for == keep_for
         };
-        let mut submission = Submission::new(head.method.clone(), target, face, keep_for);
-        submission.owner = owner;
-        submission.key = key;
-        submission.note = self.opt_in.note.clone();
-        if self.engine.keeps_requests || self.options.accept_only {
-            submission.rerun = Some(Box::new(Rerun {
-                queue: self.options.queue.clone(),
-                attempts: self.options.attempts,
-                start_within: self.options.terms.start_within,
-                run_time: self.options.terms.run_time,
-                response_body: self.options.terms.response_body,
-            }));
-        }
+        let make = |key| {
+            let method = head.method.clone();
+            let mut submission = Submission::new(method, target.into(), face.clone(), keep_for);
+            submission.owner = owner.cloned();
+            submission.key = key;
+            submission.note = note.clone();
+            submission.rerun = self.rerun();
+            Arc::new(submission)
+        };
+        let submission = match key {
+            Some(_) => make(key),
+            None => self.options.recent.like(is_alike, || make(None)),
+        };
         let now = self.engine.clock.wall();
         let mut record = Record::new(OperationId::random(), submission, now);
         record.report = self.options.report.clone();
         Arc::new(record)
+    }
+
+    fn keep_for(&self) -> Duration {
+        if self.opt_in.one_way {
+            Duration::ZERO
+        } else {
+            self.options.keep_for
+        }
+    }
+
+    fn rerun(&self) -> Option<Box<Rerun>> {
+        let options = self.options;
+        let can_be = self.engine.keeps_requests || options.accept_only;
+        can_be.then(|| {
+            Box::new(Rerun {
+                queue: options.queue.clone(),
+                attempts: options.attempts,
+                start_within: options.terms.start_within,
+                run_time: options.terms.run_time,
+                response_body: options.terms.response_body,
+            })
+        })
     }
 
     /// What of the request is kept for those who may run it.

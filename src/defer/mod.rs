@@ -8,6 +8,7 @@ mod body;
 mod compact;
 mod future;
 mod layer;
+mod recent;
 mod render;
 mod service;
 mod upload;

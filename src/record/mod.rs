@@ -52,14 +52,18 @@ pub struct Record {
     pub updated: Timestamp,
     /// What the handler last said about it.
     pub report: Option<Arc<Report>>,
-    /// What was asked for.
-    pub submission: Submission,
+    /// What was asked for. Operations that were submitted alike may share it.
+    pub submission: Arc<Submission>,
 }
 
 impl Record {
     /// A new operation, accepted at `created`.
     #[must_use]
-    pub fn new(id: OperationId, submission: Submission, created: Timestamp) -> Self {
+    pub fn new(
+        id: OperationId,
+        submission: impl Into<Arc<Submission>>,
+        created: Timestamp,
+    ) -> Self {
         Self {
             id,
             revision: Revision(1),
@@ -69,7 +73,7 @@ impl Record {
             started: None,
             updated: created,
             report: None,
-            submission,
+            submission: submission.into(),
         }
     }
 

@@ -7,6 +7,7 @@ use super::support::{
 use bytes::Bytes;
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 use tower_lro::{
@@ -181,7 +182,7 @@ async fn what_is_named_is_kept_as_long_as_the_operation() {
     let place = Place::new();
     let (store, clock) = open(&place);
     let mut kept = tower_lro::Record::clone(&record(1));
-    kept.submission.keep_for = HOUR * 100;
+    Arc::make_mut(&mut kept.submission).keep_for = HOUR * 100;
     let claim = match store.create(&kept.into(), Intent::Run(None)).await {
         Ok(Created::New(claim)) => claim,
         other => panic!("expected a new operation, got {other:?}"),

@@ -59,7 +59,7 @@ async fn a_key_belongs_to_the_first_of_all_processes() {
     let ((one, _), (two, _)) = (process(&place), process(&place));
     let named = || {
         let mut named = Record::clone(&record(1));
-        named.submission.key = Some(Box::new(KeyUse {
+        Arc::make_mut(&mut named.submission).key = Some(Box::new(KeyUse {
             key: UniqueKey::shared("k"),
             fingerprint: Some(Fingerprint::from_hash([7; 32])),
         }));

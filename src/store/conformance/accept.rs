@@ -156,7 +156,7 @@ pub async fn a_tombstone_keeps_no_key_of_a_request_itself(make: Make) {
     let key = UniqueKey::shared("k");
     let draw = || {
         let mut record = Record::clone(&subject.draw(Draft::key("k")));
-        if let Some(used) = &mut record.submission.key {
+        if let Some(used) = &mut Arc::make_mut(&mut record.submission).key {
             used.fingerprint = None;
         }
         Arc::new(record)

@@ -1,0 +1,98 @@
+//! What operations were submitted with: kept once for those that were submitted alike, and never mixed up.
+#![cfg(feature = "testing")]
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use std::{convert::Infallible, sync::Arc};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_lro::{Operations, Owner, dialect::Head, record::Submission};
+
+type Body = Full<Bytes>;
+
+fn operations() -> Operations {
+    let user = |head: Head<'_>| head.headers.get("x-user").map(Owner::new);
+    Operations::builder().owner(user).build().unwrap()
+}
+
+/// What is kept of a request to one layer.
+async fn kept<S, R>(operations: &Operations, mut layered: S, request: &[&str]) -> Arc<Submission>
+where
+    S: Service<Request<Body>, Response = Response<R>, Error = Infallible>,
+{
+    let [method, target, fields @ ..] = request else {
+        panic!("a request has a method and a target");
+    };
+    let mut request = Request::builder().method(*method).uri(*target);
+    for field in fields {
+        let (name, value) = field.split_once(": ").unwrap();
+        request = request.header(name, value);
+    }
+    let request = request.body(Body::default()).unwrap();
+    let answer = layered.ready().await.unwrap().call(request).await.unwrap();
+    assert_eq!(answer.status(), 202);
+    let monitor = answer.headers()["location"].to_str().unwrap();
+    let id = monitor.rsplit('/').next().unwrap().parse().unwrap();
+    operations.get(id).await.unwrap().unwrap().submission
+}
+
+async fn done(_: Request<Body>) -> Result<Response<Body>, Infallible> {
+    Ok(Response::default())
+}
+
+#[tokio::test]
+async fn operations_that_were_submitted_alike_share_what_is_kept_of_it() {
+    let operations = operations();
+    let layered = operations.layer().layer(service_fn(done));
+    for request in [
+        &["POST", "/a?x=1"][..],
+        &["POST", "/a?x=1", "x-user: alice"],
+    ] {
+        let first = kept(&operations, layered.clone(), request).await;
+        let second = kept(&operations, layered.clone(), request).await;
+        assert!(Arc::ptr_eq(&first, &second), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn operations_that_differ_in_anything_have_each_their_own() {
+    let operations = operations();
+    let layered = operations.layer().layer(service_fn(done));
+    let requests: [&[&str]; 7] = [
+        &["POST", "/a"],
+        &["PUT", "/a"],
+        &["POST", "/a?"],
+        &["POST", "/b"],
+        &["POST", "/b", "x-user: alice"],
+        &["POST", "/b", "x-user: bob"],
+        &["POST", "/b", "x-user: bob", "idempotency-key: \"1\""],
+    ];
+    // Each beside each other, in both orders.
+    for one in requests {
+        for other in requests.into_iter().filter(|other| *other != one) {
+            for request in [one, other] {
+                let kept = kept(&operations, layered.clone(), request).await;
+                assert_eq!(kept.method, request[0]);
+                assert_eq!(&*kept.target, request[1]);
+                let user = request
+                    .get(2)
+                    .map(|user| Owner::new(user.trim_start_matches("x-user: ")));
+                assert_eq!(kept.owner, user, "{one:?} {other:?}");
+                assert_eq!(kept.key.is_some(), request.len() == 4);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn layers_share_nothing() {
+    let operations = operations();
+    let short = std::time::Duration::from_secs(1);
+    let layer = operations.layer();
+    let [one, other] =
+        [layer.clone(), layer.keep_for(short)].map(|layer| layer.layer(service_fn(done)));
+    let one = kept(&operations, one, &["POST", "/a"]).await;
+    let other = kept(&operations, other, &["POST", "/a"]).await;
+    assert!(one.keep_for > short);
+    assert_eq!(other.keep_for, short);
+}
