@@ -1,4 +1,4 @@
-use super::MemoryLimits;
+use super::{MemoryLimits, kept::Entry};
 use crate::store::StoreUsage;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -18,6 +18,10 @@ pub(super) struct Ledger {
     operations: AtomicU64,
     bytes: AtomicU64,
     unread: AtomicU64,
+    /// Results that were read, and may be let go to make room. One counts until it is accounted for as removed.
+    evictable: AtomicU64,
+    /// Bytes of them.
+    evictable_bytes: AtomicU64,
     tombstones: AtomicU64,
 }
 
@@ -29,6 +33,8 @@ impl Ledger {
             operations: zero(),
             bytes: zero(),
             unread: zero(),
+            evictable: zero(),
+            evictable_bytes: zero(),
             tombstones: zero(),
         }
     }
@@ -55,8 +61,13 @@ impl Ledger {
         self.would_have_room(need, 0, 0)
     }
 
-    /// Whether there would be room if so many operations with so many bytes were gone.
-    pub(super) fn would_have_room(&self, need: Need, operations: u64, bytes: u64) -> bool {
+    /// Whether there would be room if all that was read were gone.
+    pub(super) fn can_make_room(&self, need: Need) -> bool {
+        let bytes = self.evictable_bytes.load(Relaxed);
+        self.would_have_room(need, self.evictable.load(Relaxed), bytes)
+    }
+
+    fn would_have_room(&self, need: Need, operations: u64, bytes: u64) -> bool {
         let operations = self.operations.load(Relaxed).saturating_sub(operations);
         let bytes = self.bytes.load(Relaxed).saturating_sub(bytes);
         match need {
@@ -71,16 +82,32 @@ impl Ledger {
         self.unread.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn was_read(&self) {
+    pub(super) fn was_read(&self, bytes: u64) {
         release(&self.unread, 1);
+        self.evictable.fetch_add(1, Relaxed);
+        self.evictable_bytes.fetch_add(bytes, Relaxed);
     }
 
-    pub(super) fn removed(&self, bytes: u64, was_unread: bool) {
+    /// Gives back a place that nothing has come to.
+    pub(super) fn release_operation(&self) {
+        release(&self.operations, 1);
+    }
+
+    pub(super) fn removed(&self, entry: &Entry) {
+        let bytes = entry.record.size() as u64;
         release(&self.operations, 1);
         release(&self.bytes, bytes);
-        if was_unread {
+        if entry.is_unread() {
             release(&self.unread, 1);
+        } else if entry.is_read() {
+            release(&self.evictable, 1);
+            release(&self.evictable_bytes, bytes);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn evictable(&self) -> [u64; 2] {
+        [&self.evictable, &self.evictable_bytes].map(|count| count.load(Relaxed))
     }
 
     pub(super) fn tombstones_set(&self, more: u64) {

@@ -1,4 +1,3 @@
-mod evictable;
 mod index;
 mod kept;
 mod ledger;
@@ -11,7 +10,6 @@ mod time;
 pub use self::limits::MemoryLimits;
 
 use self::{
-    evictable::Evictable,
     index::{Keys, Owners},
     kept::{Debris, Due, Entry, Rerun},
     ledger::{Ledger, Need},
@@ -69,7 +67,6 @@ pub struct MemoryStore {
     shards: Box<[Shard]>,
     owners: Owners,
     queues: Queues,
-    evictable: Evictable,
     ledger: Ledger,
     hints: Hints,
     clock: Clock,
@@ -104,7 +101,6 @@ impl MemoryStore {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             owners: Owners::default(),
             queues: Queues::default(),
-            evictable: Evictable::default(),
             ledger: Ledger::new(limits),
             hints: Hints::default(),
             clock,
@@ -194,7 +190,7 @@ impl MemoryStore {
             if let Some(request) = intent.request() {
                 let size = request.size() as u64;
                 if !self.ledger.reserve_bytes(size) {
-                    self.ledger.removed(0, false);
+                    self.ledger.release_operation();
                     return Err(Need::Bytes(size));
                 }
             }
@@ -335,24 +331,20 @@ impl MemoryStore {
 
     fn evict_one(&self, need: Need, now: Tick, debris: &mut Debris) -> bool {
         let falls = self.falls(now);
-        // What is being forgotten or swept just now may still stand in the queue.
-        std::iter::from_fn(|| self.evictable.lock().next_for(need, &self.ledger)).any(|named| {
-            self.shard_of(named.1)
-                .write(|kept| kept.evict(named, falls, debris))
-        })
-    }
-
-    fn mark_read_now(&self, id: OperationId) {
-        self.shard(id).write(|kept| {
-            if let Some(entry) = kept.mark_read(id)
-                && let Some(named) = entry.eviction()
-            {
-                self.ledger.was_read();
-                self.evictable
-                    .lock()
-                    .insert(named, entry.record.size() as u64);
+        while self.ledger.can_make_room(need) {
+            let firsts = self
+                .shards
+                .iter()
+                .filter_map(|shard| Some((shard.next_evictable()?, shard)));
+            let Some((ended, shard)) = firsts.min_by_key(|(ended, _)| *ended) else {
+                break;
+            };
+            // Or it has been forgotten or swept just now, and another is the first.
+            if shard.write(|kept| kept.evict(ended, falls, debris)) {
+                return true;
             }
-        });
+        }
+        false
     }
 
     fn sweep_now(&self, at_most: u32) -> Swept {
@@ -398,14 +390,10 @@ impl MemoryStore {
     /// Accounts for what was taken out. Wakes tasks and takes locks, so it is not for those who hold one.
     fn settle(&self, debris: &Debris) {
         for entry in &debris.removed {
-            let size = entry.record.size() as u64;
-            if let Some(named) = entry.eviction() {
-                self.evictable.lock().removed(named, size);
-            }
             if let Some(owner) = &entry.record.submission.owner {
                 self.owners.remove(owner, entry.sequence());
             }
-            self.ledger.removed(size, entry.is_unread());
+            self.ledger.removed(entry);
             self.hints.send(Change::Operation(entry.record.id));
         }
         self.drop_reruns(debris);
@@ -522,7 +510,8 @@ impl Store for MemoryStore {
     }
 
     fn mark_read(&self, id: OperationId) {
-        self.mark_read_now(id);
+        self.shard(id)
+            .write(|kept| kept.mark_read(id, &self.ledger));
     }
 
     fn set_aside(&self, bytes: u64) -> bool {

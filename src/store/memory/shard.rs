@@ -1,7 +1,7 @@
 //! One of the parts that a store is cut into, so that few callers meet at one lock.
 
 use super::{
-    kept::{Burials, Entries, Kept, Order, Part, Tombstones},
+    kept::{Burials, Entries, Kept, Order, Part, Timeline, Tombstones},
     time::Tick,
 };
 use std::sync::{
@@ -16,6 +16,8 @@ pub(super) struct Shard {
     next_due: AtomicU64,
     /// When its oldest tombstone falls.
     next_fall: AtomicU64,
+    /// When the first of its results that were read has ended.
+    next_evictable: AtomicU64,
 }
 
 impl Shard {
@@ -35,6 +37,8 @@ impl Shard {
         self.next_due.store(Tick::encode(kept.next_due()), Relaxed);
         self.next_fall
             .store(Tick::encode(kept.next_fall()), Relaxed);
+        self.next_evictable
+            .store(Tick::encode(kept.next_evictable()), Relaxed);
         let mut misfit = kept.misfit();
         drop(kept);
         while let Some((part, capacity)) = misfit {
@@ -51,7 +55,10 @@ impl Shard {
     fn refit(&self, part: Part, capacity: usize) -> Option<(Part, usize)> {
         match part {
             Part::Entries => self.exchange(Entries::with_capacity(capacity), Kept::refit_entries),
-            Part::Agenda => self.exchange(Vec::with_capacity(capacity), Kept::refit_agenda),
+            Part::Agenda => self.exchange(Timeline::with_capacity(capacity), Kept::refit_agenda),
+            Part::Evictable => {
+                self.exchange(Timeline::with_capacity(capacity), Kept::refit_evictable)
+            }
             Part::Order => self.exchange(Order::with_capacity(capacity), Kept::refit_order),
             Part::Tombstones => {
                 self.exchange(Tombstones::with_capacity(capacity), Kept::refit_tombstones)
@@ -77,5 +84,10 @@ impl Shard {
     /// When the oldest tombstone here falls.
     pub(super) fn next_fall(&self) -> Option<Tick> {
         Tick::decode(self.next_fall.load(Relaxed))
+    }
+
+    /// When the first of the results here that were read has ended.
+    pub(super) fn next_evictable(&self) -> Option<Tick> {
+        Tick::decode(self.next_evictable.load(Relaxed))
     }
 }

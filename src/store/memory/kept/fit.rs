@@ -1,14 +1,14 @@
 //! Whether tables and queues are as large as what is in them needs, and moving them to others that are.
 
-use super::{Burials, Entries, Entry, Kept, Order, SMALL, Tombstone, Tombstones};
-use crate::store::memory::time::Tick;
-use std::{cmp::Reverse, collections::VecDeque, mem};
+use super::{Burials, Entries, Entry, Kept, Order, SMALL, Timeline, Tombstone, Tombstones};
+use std::{collections::VecDeque, mem};
 
 /// What is to be moved to an allocation of another size. See [`Kept::misfit`].
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
     Entries,
     Agenda,
+    Evictable,
     Order,
     Tombstones,
     Burials,
@@ -31,6 +31,12 @@ impl Kept {
                 self.agenda.len(),
                 self.agenda.capacity(),
                 self.agenda.capacity(),
+            ),
+            (
+                Part::Evictable,
+                self.evictable.len(),
+                self.evictable.capacity(),
+                self.evictable.capacity(),
             ),
             (
                 Part::Order,
@@ -79,12 +85,12 @@ impl Kept {
         mem::swap(&mut self.entries, new);
     }
 
-    pub(crate) fn refit_agenda(&mut self, new: &mut Vec<Reverse<(Tick, u64)>>) {
-        if new.capacity() > self.agenda.len() {
-            let mut old = mem::take(&mut self.agenda).into_vec();
-            new.append(&mut old);
-            self.agenda = mem::replace(new, old).into();
-        }
+    pub(crate) fn refit_agenda(&mut self, new: &mut Timeline) {
+        redraw(&mut self.agenda, new);
+    }
+
+    pub(crate) fn refit_evictable(&mut self, new: &mut Timeline) {
+        redraw(&mut self.evictable, new);
     }
 
     pub(crate) fn refit_order(&mut self, new: &mut Order) {
@@ -102,6 +108,15 @@ impl Kept {
 
     pub(crate) fn refit_burials(&mut self, new: &mut Burials) {
         refill(&mut self.burials, new);
+    }
+}
+
+fn redraw(timeline: &mut Timeline, new: &mut Timeline) {
+    if new.capacity() > timeline.len() {
+        // Not by `append` of the heaps, which may leave the items where they are and take the others in there.
+        let (mut items, mut room) = (mem::take(timeline).into_vec(), mem::take(new).into_vec());
+        room.append(&mut items);
+        (*timeline, *new) = (room.into(), items.into());
     }
 }
 

@@ -28,7 +28,8 @@ use std::{
 const SMALL: usize = 64;
 
 pub(super) type Entries = HashTable<Entry>;
-type Agenda = BinaryHeap<Reverse<(Tick, u64)>>;
+/// Moments and hashes, the first moment first.
+pub(super) type Timeline = BinaryHeap<Reverse<(Tick, u64)>>;
 pub(super) type Order = VecDeque<(u64, u64)>;
 pub(super) type Tombstones = HashTable<Tombstone>;
 pub(super) type Burials = VecDeque<(Tick, u64)>;
@@ -43,7 +44,11 @@ pub(super) struct Kept {
     /// Entries with a due time.
     dated: usize,
     /// What is due next.
-    agenda: Agenda,
+    agenda: Timeline,
+    /// Entries whose result was read.
+    read: usize,
+    /// Of those, the first to end first.
+    evictable: Timeline,
     /// What was created, oldest first: sequence and hash.
     order: Order,
     tombstones: Tombstones,
@@ -82,6 +87,11 @@ impl Kept {
 
     pub(super) fn next_fall(&self) -> Option<Tick> {
         self.burials.front().map(|(falls, _)| *falls)
+    }
+
+    /// When the first ended of the results that were read.
+    pub(super) fn next_evictable(&self) -> Option<Tick> {
+        self.evictable.peek().map(|Reverse((ended, _))| *ended)
     }
 
     pub(super) fn find(&self, id: OperationId) -> Option<&Entry> {
@@ -327,17 +337,17 @@ impl Kept {
         Settled::Done(entry.record.clone())
     }
 
-    /// Notes that the result was read. `None` if there is none, or it is noted already.
+    /// Notes that the result was read, unless there is none, or it is noted already.
     /// What has expired meanwhile may be marked all the same: it goes as soon as it is swept.
-    pub(super) fn mark_read(&mut self, id: OperationId) -> Option<&Entry> {
-        let entry = self
-            .entries
-            .find_mut(id.hash64(), |entry| entry.record.id == id)?;
-        if !entry.is_unread() {
-            return None;
+    pub(super) fn mark_read(&mut self, id: OperationId, ledger: &Ledger) {
+        let hash = id.hash64();
+        let found = self.entries.find_mut(hash, |entry| entry.record.id == id);
+        if let Some(entry) = found.filter(|entry| entry.is_unread()) {
+            entry.place |= READ;
+            self.read += 1;
+            self.evictable.extend(entry.eviction().map(Reverse));
+            ledger.was_read(entry.record.size() as u64);
         }
-        entry.place |= READ;
-        Some(entry)
     }
 
     /// Lets go of an operation that has ended, or of any.
@@ -362,19 +372,15 @@ impl Kept {
         }
     }
 
-    /// Lets go of a result that was read, named as in [`Entry::eviction`]. It may be gone already.
-    pub(super) fn evict(
-        &mut self,
-        named: (Tick, u64),
-        falls: Option<Tick>,
-        debris: &mut Debris,
-    ) -> bool {
-        self.remove(
-            named.1,
-            |entry| entry.eviction() == Some(named),
-            falls,
-            debris,
-        )
+    /// Lets go of the first of the results that were read, if that one ended then.
+    pub(super) fn evict(&mut self, ended: Tick, falls: Option<Tick>, debris: &mut Debris) -> bool {
+        match self.evictable.peek() {
+            Some(&Reverse(first)) if first.0 == ended => {
+                let is_first = |entry: &Entry| entry.eviction() == Some(first);
+                self.remove(first.1, is_first, falls, debris)
+            }
+            _ => false,
+        }
     }
 
     /// Does the first thing of the agenda if it is due.
@@ -474,6 +480,7 @@ impl Kept {
             .reruns
             .extend(drop_rerun(&mut entry, &mut self.reruns));
         self.dated -= usize::from(entry.due.is_some());
+        self.read -= usize::from(entry.is_read());
         let Record { id, submission, .. } = &*entry.record;
         let key = submission.key.as_ref().map(|used| used.key.clone());
         match falls {
@@ -500,12 +507,18 @@ impl Kept {
         let Self {
             entries,
             agenda,
+            evictable,
             order,
             ..
         } = self;
         let is_due = |&Reverse((due, hash)): &Reverse<(Tick, u64)>| {
             entries
                 .find(hash, |entry| entry.is_due(due, hash))
+                .is_some()
+        };
+        let was_read = |&Reverse(named): &Reverse<(Tick, u64)>| {
+            entries
+                .find(named.1, |entry| entry.eviction() == Some(named))
                 .is_some()
         };
         let is_here = |&(sequence, hash): &(u64, u64)| {
@@ -516,11 +529,17 @@ impl Kept {
         while agenda.peek().is_some_and(|item| !is_due(item)) {
             agenda.pop();
         }
+        while evictable.peek().is_some_and(|item| !was_read(item)) {
+            evictable.pop();
+        }
         while order.front().is_some_and(|item| !is_here(item)) {
             order.pop_front();
         }
         if agenda.len() > 2 * self.dated + SMALL {
             agenda.retain(is_due);
+        }
+        if evictable.len() > 2 * self.read + SMALL {
+            evictable.retain(was_read);
         }
         if order.len() > 2 * entries.len() + SMALL {
             order.retain(is_here);
@@ -576,12 +595,17 @@ mod tests {
     /// What tables and queues hold, and what they could hold.
     fn sizes(store: &MemoryStore) -> [usize; 2] {
         let of = |kept: &Kept| {
-            let queues = kept.agenda.len() + kept.order.len() + kept.burials.len();
-            let capacities =
-                kept.agenda.capacity() + kept.order.capacity() + kept.burials.capacity();
+            let queues = [
+                [kept.agenda.len(), kept.agenda.capacity()],
+                [kept.evictable.len(), kept.evictable.capacity()],
+                [kept.order.len(), kept.order.capacity()],
+                [kept.burials.len(), kept.burials.capacity()],
+            ];
+            let [items, capacities] =
+                [0, 1].map(|at| queues.iter().map(|queue| queue[at]).sum::<usize>());
             let tables = kept.entries.num_buckets() + kept.tombstones.num_buckets();
             [
-                kept.entries.len() + kept.tombstones.len() + queues,
+                kept.entries.len() + kept.tombstones.len() + items,
                 tables + capacities,
             ]
         };
@@ -604,6 +628,7 @@ mod tests {
             clock.advance(Duration::from_millis(1));
             let id = create(&store, &clock).id();
             end(&store, &clock, id);
+            store.mark_read(id);
             let _ = store.forget(id, Forget::Ended).now();
         }
         end(&store, &clock, first);
@@ -646,6 +671,7 @@ mod tests {
         for _ in 0..OPERATIONS {
             let id = create(&store, &clock).id();
             end(&store, &clock, id);
+            store.mark_read(id);
         }
         for _ in 0..2 {
             clock.advance(Duration::from_secs(100_000));
@@ -686,7 +712,13 @@ mod tests {
         clock.advance(Duration::from_secs(60));
         let _ = store.sweep(NonZeroU32::MAX).now();
         assert_eq!((store.owners.len(), store.keys.len()), (0, 4_000));
-        assert!(store.evictable.lock().is_empty());
+        let evictable: usize = store
+            .shards
+            .iter()
+            .map(|shard| shard.read(|kept| kept.evictable.len() + kept.read))
+            .sum();
+        assert_eq!(evictable, 0);
+        assert_eq!(store.ledger.evictable(), [0, 0]);
         clock.advance(Duration::from_secs(100_000));
         let _ = store.sweep(NonZeroU32::MAX).now();
         assert_eq!(store.keys.len(), 0);
