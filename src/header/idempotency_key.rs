@@ -1,5 +1,6 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
 
+use super::lines;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{borrow::Cow, error::Error, fmt};
 
@@ -50,7 +51,7 @@ const MAX_CHARS: usize = 255;
 /// [draft]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 /// [RFC 8941, section 3.3.3]: https://www.rfc-editor.org/rfc/rfc8941#section-3.3.3
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, InvalidKey> {
-    let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let mut lines = lines(headers, IDEMPOTENCY_KEY);
     let Some(line) = lines.next() else {
         return Ok(None);
     };

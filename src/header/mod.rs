@@ -67,3 +67,12 @@ pub use self::{
     prefer::{PREFER, PREFERENCE_APPLIED, Prefer, applied, prefers, remove_preferences},
     retry_after::{retry_after, retry_after_for},
 };
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The lines of a field that is seldom there, in order. Among the few fields of most messages, looking through the names
+/// costs less than hashing one.
+pub(crate) fn lines(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &HeaderValue> {
+    let named = headers.iter().filter(move |(other, _)| **other == name);
+    named.map(|(_, line)| line)
+}

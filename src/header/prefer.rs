@@ -1,6 +1,9 @@
 //! `Prefer` and `Preference-Applied` (RFC 7240).
 
-use super::list::{Quotes, members};
+use super::{
+    lines,
+    list::{Quotes, members},
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::Duration;
 
@@ -73,8 +76,9 @@ impl Prefer {
         let mut respond_async = None;
         let mut wait = None;
 
-        let lines = headers.get_all(PREFER).iter();
-        for member in lines.flat_map(|line| members(line.as_bytes(), Quotes::Escaped)) {
+        for member in
+            lines(headers, PREFER).flat_map(|line| members(line.as_bytes(), Quotes::Escaped))
+        {
             let (name, rest) = split_token(member);
             if name.eq_ignore_ascii_case(b"respond-async") {
                 respond_async.get_or_insert_with(|| value(rest).is_some_and(<[u8]>::is_empty));
@@ -107,8 +111,7 @@ impl Prefer {
 /// ```
 #[must_use]
 pub fn prefers(headers: &HeaderMap, wanted: &str) -> bool {
-    let lines = headers.get_all(PREFER).iter();
-    let mut named = lines
+    let mut named = lines(headers, PREFER)
         .flat_map(|line| members(line.as_bytes(), Quotes::Escaped))
         .map(split_token)
         .filter(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
@@ -188,12 +191,10 @@ pub fn remove_preferences(headers: &mut HeaderMap, names: &[&str]) {
     };
     let affected = |line: &HeaderValue| members(line.as_bytes(), Quotes::Escaped).any(named);
 
-    if !headers.get_all(PREFER).iter().any(affected) {
+    if !lines(headers, PREFER).any(affected) {
         return;
     }
-    let kept: Vec<_> = headers
-        .get_all(PREFER)
-        .iter()
+    let kept: Vec<_> = lines(headers, PREFER)
         .filter_map(|line| {
             if affected(line) {
                 without(line, named)

@@ -18,6 +18,7 @@
 
 use std::collections::HashSet;
 
+use crate::header::lines;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 
 /// The fields of any message, or its trailers, that are not about one connection; repeats in their order.
@@ -78,9 +79,7 @@ fn is_for_all_recipients(name: &HeaderName) -> bool {
 /// Options such as `close` name no field and cost one lookup each. A set keeps the work linear in the size of the
 /// message, however many options a hostile client lists.
 fn named_by_connection(headers: &HeaderMap) -> HashSet<HeaderName> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
+    lines(headers, CONNECTION)
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
         .filter_map(|option| str::from_utf8(option.trim_ascii()).ok())
         .filter(|option| headers.contains_key(*option))
