@@ -176,6 +176,30 @@ async fn only_what_asks_for_both_times_in_seconds_is_held() {
     }
 }
 
+#[tokio::test]
+async fn the_inner_service_does_not_see_how_long_its_request_is_held() {
+    let operations = builder().build().unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let inner = service_fn(move |request: Request<Full<Bytes>>| {
+        tell.send(request.uri().to_string()).unwrap();
+        async { Ok::<_, Infallible>(response(200, "text/plain", "")) }
+    });
+    for (query, seen) in [
+        ("?timeout=9&pollingInterval=1", "/Words"),
+        (
+            "?a=%20b&time%6fut=9&&pollingInterval=1&c",
+            "/Words?a=%20b&&c",
+        ),
+        // What does not hold it is the inner service's own.
+        ("?timeout=9&c", "/Words?timeout=9&c"),
+    ] {
+        let start = request(Method::POST, &format!("/Words{query}"), &[]);
+        let answer = operations.layer().layer(inner.clone()).oneshot(start).await;
+        collected(answer.unwrap()).await;
+        assert_eq!(told.recv().await.unwrap(), seen);
+    }
+}
+
 fn target() -> impl Strategy<Value = Uri> {
     let id = "(00000000-0000-4000-8000-000000000000|[a-z0-9-]{0,8}|%[0-9a-f]{2})";
     let rest = "(/terminate|/output|/suspend|/restart|/raiseEvent/[a-z%2]{0,4}|/|/x|)";

@@ -4,7 +4,7 @@ use super::{
     document::{
         READ_ONLY, Told, as_unknown, asked, has_body, own, own_json, problem_of, progress, replayed,
     },
-    query::{date_time, pairs},
+    query::{self, date_time, pairs},
 };
 use crate::{
     header::retry_after,
@@ -14,7 +14,7 @@ use crate::{
     store::{Cursor, StateSet},
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header, request};
 use std::{num::NonZeroU16, time::Duration};
 
 /// Where a list goes on: on answers, and on the request for the next page.
@@ -60,7 +60,7 @@ pub const CONTINUATION_TOKEN: HeaderName = HeaderName::from_static("x-ms-continu
 /// are given.
 ///
 /// With both `timeout` and `pollingInterval` in its query, in seconds, the initiating request is held. What comes in time is
-/// passed on as it is, a failure too.
+/// passed on as it is, a failure too. The inner service sees neither.
 ///
 /// The list is of the caller's own instances of this mount (see [`Builder::owner`](crate::Builder::owner)), newest first:
 /// `top` (100 unless given, and at most), `runtimeStatus=Running,Failed`, `createdTimeFrom`, `createdTimeTo`,
@@ -97,6 +97,8 @@ impl DurableFunctions {
 const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const OUTPUT: &str = "/output";
 const TERMINATE: &str = "/terminate";
+const INTERVAL: &str = "pollingInterval";
+const TIMEOUT: &str = "timeout";
 const SWITCH: &str = "returnInternalServerErrorOnFailure";
 const SWITCHED: &str = "?returnInternalServerErrorOnFailure=true";
 const INSTANCE: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
@@ -141,9 +143,13 @@ impl Dialect for DurableFunctions {
             Duration::try_from_secs_f64(value.parse().ok()?).ok()
         };
         OptIn {
-            wait: number("pollingInterval").and(number("timeout")),
+            wait: number(INTERVAL).and(number(TIMEOUT)),
             ..OptIn::default()
         }
+    }
+
+    fn take_out(&self, head: &mut request::Parts) {
+        query::take_out(&mut head.uri, &[INTERVAL, TIMEOUT]);
     }
 
     fn accepted(&self, view: &View<'_>, _: &OptIn) -> Response<Answer> {

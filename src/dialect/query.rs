@@ -1,3 +1,4 @@
+use http::{Uri, uri::PathAndQuery};
 use std::{
     borrow::Cow,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -11,6 +12,24 @@ pub(super) fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, 
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(name), decoded(value))
     })
+}
+
+/// Takes what has one of these names out of a query. The rest stays as it was written.
+pub(super) fn take_out(uri: &mut Uri, names: &[&str]) {
+    let Some(query) = uri.query() else {
+        return;
+    };
+    let stays = |pair: &&str| pairs(Some(pair)).all(|(name, _)| !names.contains(&&*name));
+    let kept = query.split('&').filter(stays).collect::<Vec<_>>().join("&");
+    let path = match kept.is_empty() {
+        true => uri.path().to_owned(),
+        false => format!("{}?{kept}", uri.path()),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(path).ok();
+    if let Ok(without) = Uri::from_parts(parts) {
+        *uri = without;
+    }
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {

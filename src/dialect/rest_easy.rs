@@ -1,16 +1,14 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OPERATION_OUTCOME, OptIn, Route, View,
     document::{NO_STORE, own, problem_of},
-    query::pairs,
+    query::{self, pairs},
 };
 use crate::{
     header::retry_after,
     problem::{Problem, ProblemKind},
 };
 use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header, request, uri::PathAndQuery,
-};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header, request};
 use std::{num::IntErrorKind, time::Duration};
 
 /// RESTEasy's Asynchronous Job Service, of the [RESTEasy guide](https://docs.resteasy.dev/), "Asynchronous Job Service".
@@ -95,23 +93,7 @@ impl Dialect for RestEasy {
     }
 
     fn take_out(&self, head: &mut request::Parts) {
-        let Some(query) = head.uri.query() else {
-            return;
-        };
-        let kept = query
-            .split('&')
-            .filter(|pair| pairs(Some(pair)).all(|(name, _)| !matches!(&*name, ASYNCH | ONE_WAY)));
-        let kept = kept.collect::<Vec<_>>().join("&");
-        let path = head.uri.path();
-        let path = match kept.is_empty() {
-            true => path.to_owned(),
-            false => format!("{path}?{kept}"),
-        };
-        let mut parts = head.uri.clone().into_parts();
-        parts.path_and_query = PathAndQuery::try_from(path).ok();
-        if let Ok(uri) = Uri::from_parts(parts) {
-            head.uri = uri;
-        }
+        query::take_out(&mut head.uri, &[ASYNCH, ONE_WAY]);
     }
 
     fn accepted(&self, view: &View<'_>, opt_in: &OptIn) -> Response<Answer> {
