@@ -264,8 +264,7 @@ impl<M> DeferLayer<M> {
     where
         M: Clone,
     {
-        let status = self.operations.status_service();
-        Wrapped::new(status, self.layer(inner))
+        Wrapped::new(self.layer(inner))
     }
 }
 

@@ -45,6 +45,10 @@ impl<S, M> Defer<S, M> {
         }
     }
 
+    pub(crate) fn operations(&self) -> &Operations {
+        &self.shared.operations
+    }
+
     /// The service inside.
     pub fn get_ref(&self) -> &S {
         &self.inner

@@ -23,45 +23,34 @@ use tower_service::Service;
 #[derive(Clone, Debug)]
 pub struct StatusService {
     operations: Operations,
-    nested: bool,
 }
 
 impl StatusService {
     pub(crate) fn new(operations: Operations) -> Self {
-        Self {
-            operations,
-            nested: true,
-        }
+        Self { operations }
     }
+}
 
-    /// For [`Wrapped`](crate::Wrapped), where no router has taken the prefix away: other paths are not ours.
-    pub(super) fn unnested(self) -> Self {
-        Self {
-            nested: false,
-            ..self
-        }
-    }
+/// What the request asks, if it is addressed to operations. A router may have taken the prefix away where it is `nested`.
+pub(super) fn address(operations: &Operations, nested: bool, head: Head<'_>) -> Option<Address> {
+    let route = Route::new(&operations.face.mount, nested);
+    operations.face.dialect.address(head, route)
+}
 
-    fn route(&self) -> Route<'_> {
-        Route::new(&self.operations.face.mount, self.nested)
-    }
-
-    /// What the request asks, if it is addressed to operations.
-    pub(super) fn address(&self, head: Head<'_>) -> Option<Address> {
-        self.operations.face.dialect.address(head, self.route())
-    }
-
-    pub(super) fn answer<B>(&self, address: Address, request: Request<B>) -> StatusFuture {
-        let monitor = Monitor::new(&self.operations);
-        match monitor.answer_now(&address, Head::of(&request)) {
-            Some(response) => StatusFuture::ready(response),
-            None => {
-                let (service, (head, _)) = (self.clone(), request.into_parts());
-                StatusFuture::waiting(async move {
-                    let monitor = Monitor::new(&service.operations);
-                    monitor.answer(address, (&head).into()).await
-                })
-            }
+pub(super) fn answer<B>(
+    operations: &Operations,
+    address: Address,
+    request: Request<B>,
+) -> StatusFuture {
+    let monitor = Monitor::new(operations);
+    match monitor.answer_now(&address, Head::of(&request)) {
+        Some(response) => StatusFuture::ready(response),
+        None => {
+            let (operations, (head, _)) = (operations.clone(), request.into_parts());
+            StatusFuture::waiting(async move {
+                let monitor = Monitor::new(&operations);
+                monitor.answer(address, (&head).into()).await
+            })
         }
     }
 }
@@ -77,8 +66,8 @@ impl<B> Service<Request<B>> for StatusService {
 
     fn call(&mut self, request: Request<B>) -> StatusFuture {
         let unknown = || Address::Problem(Problem::new(ProblemKind::Unknown));
-        let address = self.address(Head::of(&request)).unwrap_or_else(unknown);
-        self.answer(address, request)
+        let address = address(&self.operations, true, Head::of(&request));
+        answer(&self.operations, address.unwrap_or_else(unknown), request)
     }
 }
 

@@ -1,4 +1,7 @@
-use super::{StatusFuture, StatusService};
+use super::{
+    StatusFuture,
+    service::{address, answer},
+};
 use crate::{
     defer::{ByTrait, Defer, ResponseBody},
     dialect::Head,
@@ -17,16 +20,12 @@ use tower_service::Service;
 /// [`DeferLayer::wrap`](crate::DeferLayer::wrap).
 #[derive(Clone)]
 pub struct Wrapped<S, M = ByTrait> {
-    status: StatusService,
     defer: Defer<S, M>,
 }
 
 impl<S, M> Wrapped<S, M> {
-    pub(crate) fn new(status: StatusService, defer: Defer<S, M>) -> Self {
-        Self {
-            status: status.unnested(),
-            defer,
-        }
+    pub(crate) fn new(defer: Defer<S, M>) -> Self {
+        Self { defer }
     }
 }
 
@@ -43,14 +42,16 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let operations = self.defer.operations();
         // A tunnel has no resource (RFC 9110, section 9.3.6), whatever its target looks like.
         let address = match *request.method() {
             Method::CONNECT => None,
-            _ => self.status.address(Head::of(&request)),
+            // No router has taken the prefix away: other paths are not ours.
+            _ => address(operations, false, Head::of(&request)),
         };
         let kind = match address {
             Some(address) => Kind::Status {
-                future: self.status.answer(address, request),
+                future: answer(operations, address, request),
             },
             None => Kind::Defer {
                 future: self.defer.call(request),
