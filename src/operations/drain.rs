@@ -95,6 +95,13 @@ impl Operations {
 }
 
 impl Engine {
+    /// There may be nothing left to wait for. A drain says that it is one before it looks, so that one sees the other.
+    pub(super) fn tell_drains(&self) {
+        if self.is_draining() {
+            self.idle.notify_waiters();
+        }
+    }
+
     /// Of several drains, the one that ends last counts.
     fn drain_for(&self, time: Duration) {
         if self.drain_left() < time {

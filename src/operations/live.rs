@@ -86,6 +86,11 @@ impl Live {
         self.attempt
     }
 
+    /// While there is one: for as long as an operation has its place, there is.
+    pub(crate) fn engine(&self) -> Option<Arc<Engine>> {
+        self.engine.upgrade()
+    }
+
     pub(crate) fn sighting(&self) -> Sighting {
         self.state().sighting.clone()
     }
@@ -112,8 +117,8 @@ impl Live {
 
     /// The inner service is called now, and it is noted when it was first. `false` if it must not be: the operation was
     /// told to stop before.
-    pub(crate) fn start(&self) -> bool {
-        let first = self.note(|state, now| {
+    pub(crate) fn start(&self, engine: &Engine) -> bool {
+        let first = self.note(engine, |state, now| {
             let first = state.sighting.started.is_none() && state.signal.is_none();
             if first {
                 state.sighting.started = Some(now);
@@ -125,7 +130,10 @@ impl Live {
 
     /// The handler says something; what comes after the end is not heard.
     pub(crate) fn report(&self, change: impl FnOnce(&mut Report)) {
-        self.note(|state, _| {
+        let Some(engine) = self.engine() else {
+            return;
+        };
+        self.note(&engine, |state, _| {
             // What winds up may still say so, unless somebody else has had the last word.
             let heard = !matches!(state.signal, Some(Signal::Ended | Signal::Over));
             if heard {
@@ -136,10 +144,7 @@ impl Live {
     }
 
     /// Counts a change, if `change` says that there is one.
-    fn note(&self, change: impl FnOnce(&mut State, Timestamp) -> bool) -> bool {
-        let Some(engine) = self.engine.upgrade() else {
-            return false;
-        };
+    fn note(&self, engine: &Engine, change: impl FnOnce(&mut State, Timestamp) -> bool) -> bool {
         let now = engine.clock.wall();
         {
             let mut state = self.state();
@@ -201,11 +206,6 @@ impl Live {
         }
     }
 
-    /// Whether the operation goes on without the task that ran it.
-    pub(crate) fn is_detached(&self) -> bool {
-        self.state().detach == Detach::Done
-    }
-
     /// Waits until the handler should stop.
     pub(crate) async fn stopped(&self) {
         loop {
@@ -226,7 +226,7 @@ impl Live {
     ///
     /// What has been detached is not the task's to end.
     pub(crate) fn abandon(&self, stop: Stop) -> bool {
-        let Some(engine) = self.engine.upgrade() else {
+        let Some(engine) = self.engine() else {
             return true;
         };
         let (sighting, detached) = {

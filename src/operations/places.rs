@@ -1,7 +1,7 @@
 use super::Engine;
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use tokio::sync::SemaphorePermit;
 
@@ -44,18 +44,13 @@ impl Places {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Uploading,
-    Accepted,
-    Running,
-}
-
 /// The place of one operation, from the first byte of its request to its end; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     engine: Arc<Engine>,
-    stage: Stage,
+    pending: bool,
+    /// Atomic only so that the task can look at its engine while it waits for its turn.
+    running: AtomicBool,
 }
 
 impl Place {
@@ -71,7 +66,8 @@ impl Place {
             .ok()?;
         Some(Self {
             engine: engine.clone(),
-            stage: Stage::Uploading,
+            pending: false,
+            running: AtomicBool::new(false),
         })
     }
 
@@ -84,7 +80,8 @@ impl Place {
         engine.places.running.fetch_add(1, Ordering::SeqCst);
         Self {
             engine: engine.clone(),
-            stage: Stage::Running,
+            pending: true,
+            running: AtomicBool::new(true),
         }
     }
 
@@ -94,8 +91,8 @@ impl Place {
 
     /// Takes the request on for good. `false`, if the server is draining: then nothing may come of it.
     pub(crate) fn accept(&mut self) -> bool {
-        if self.stage == Stage::Uploading {
-            self.stage = Stage::Accepted;
+        if !self.pending {
+            self.pending = true;
             self.engine.places.pending.fetch_add(1, Ordering::SeqCst);
         }
         // A drain says so before it looks for what is pending, so that one sees the other.
@@ -107,15 +104,15 @@ impl Place {
     /// # Cancel safety
     ///
     /// A turn that is not taken goes to the next in line.
-    pub(crate) async fn run(&mut self) {
-        if self.stage == Stage::Running {
+    pub(crate) async fn run(&self) {
+        if self.running.load(Ordering::Relaxed) {
             return;
         }
         // Never closed.
         if let Ok(turn) = self.engine.turns.acquire().await {
             turn.forget();
         }
-        self.stage = Stage::Running;
+        self.running.store(true, Ordering::Relaxed);
         self.engine.places.running.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -123,15 +120,15 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let engine = &self.engine;
-        if self.stage == Stage::Running {
+        if *self.running.get_mut() {
             engine.places.running.fetch_sub(1, Ordering::SeqCst);
             engine.turns.add_permits(1);
         }
-        let pending = self.stage > Stage::Uploading;
-        if pending && engine.places.pending.fetch_sub(1, Ordering::SeqCst) == 1 {
-            engine.idle.notify_waiters();
-        }
+        let was_last = self.pending && engine.places.pending.fetch_sub(1, Ordering::SeqCst) == 1;
         engine.places.taken.fetch_sub(1, Ordering::SeqCst);
+        if was_last {
+            engine.tell_drains();
+        }
     }
 }
 
@@ -152,24 +149,21 @@ impl Claiming {
 impl Drop for Claiming {
     fn drop(&mut self) {
         if self.0.places.claiming.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.idle.notify_waiters();
+            self.0.tell_drains();
         }
     }
 }
 
 /// Bytes of a request that is being read; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct UploadBytes {
-    engine: Arc<Engine>,
+pub(crate) struct UploadBytes<'a> {
+    engine: &'a Engine,
     bytes: u64,
 }
 
-impl UploadBytes {
-    pub(crate) fn new(engine: &Arc<Engine>) -> Self {
-        Self {
-            engine: engine.clone(),
-            bytes: 0,
-        }
+impl<'a> UploadBytes<'a> {
+    pub(crate) fn new(engine: &'a Engine) -> Self {
+        Self { engine, bytes: 0 }
     }
 
     /// Sets aside enough for `bytes` in all; `false` when there is no room.
@@ -190,7 +184,7 @@ impl UploadBytes {
     }
 }
 
-impl Drop for UploadBytes {
+impl Drop for UploadBytes<'_> {
     fn drop(&mut self) {
         self.engine
             .places

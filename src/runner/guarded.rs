@@ -96,7 +96,8 @@ impl<F: Future> Future for Guarded<'_, F> {
                     // The payload's own destructor may panic as well.
                     drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
                     // Where it panicked before it was called it has begun all the same, unless it was told to stop.
-                    if self.live.start() {
+                    let engine = self.live.engine();
+                    if engine.is_some_and(|engine| self.live.start(&engine)) {
                         return Poll::Ready(Step::Stop(Stop::Panicked));
                     }
                 }

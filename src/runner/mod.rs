@@ -71,6 +71,8 @@ pub(crate) struct Task {
     terms: Arc<Terms>,
     live: Arc<Live>,
     place: Place,
+    /// The operation goes on without the task.
+    detached: bool,
     over: bool,
 }
 
@@ -90,6 +92,7 @@ impl Task {
             terms,
             live,
             place,
+            detached: false,
             over: false,
         }
     }
@@ -107,7 +110,7 @@ impl Task {
     fn over(&mut self) {
         self.over = true;
         Heartbeat::let_go(self.engine(), &self.live);
-        if self.live.is_detached() {
+        if self.detached {
             return;
         }
         self.engine().live.remove_this(&self.live);
@@ -402,7 +405,6 @@ where
     R::Error: Into<BoxError>,
 {
     async move {
-        let mut detached = false;
         // What has come of the work while the store took its time.
         let mut early: Option<Box<Step<_>>> = None;
         let end = {
@@ -413,10 +415,11 @@ where
                 live,
                 place,
                 terms,
+                detached,
                 ..
             } = &mut task;
-            let (target, live, terms) = (&**target, &*live, &**terms);
-            let engine = place.engine().clone();
+            let (target, live, place, terms) = (&**target, &*live, &*place, &**terms);
+            let engine = place.engine();
             let execution = execute(place, live, target, terms, work, hold.is_some());
             // In a box, so that spawning moves little.
             let mut guarded = Box::pin(Guarded::new(execution, live, terms));
@@ -445,8 +448,8 @@ where
                     Turn::Step(Step::Taken) => break End::Taken,
                     Turn::Unwanted => break End::Unwanted,
                 };
-                if claim.is_none() && !detached {
-                    let mut keeping = Box::pin(keep(&engine, record.take(), request));
+                if claim.is_none() && !*detached {
+                    let mut keeping = Box::pin(keep(engine, record.take(), request));
                     let kept = poll_fn(|cx| {
                         let kept = keeping.as_mut().poll(cx);
                         // The work and its limits do not wait for the store. A detach does: it is asked for still.
@@ -461,7 +464,7 @@ where
                     });
                     match (kept.await, &mut hold) {
                         (Kept::New(new), _) => {
-                            Heartbeat::keep(&engine, &new, live);
+                            Heartbeat::keep(engine, &new, live);
                             claim = Some(new);
                         }
                         // The connection is held to the end, as without the layer.
@@ -470,21 +473,21 @@ where
                     }
                 }
                 if detach {
-                    detached |= Box::pin(give_up(&engine, &mut claim, live, terms)).await;
-                    live.settle_detach(if detached {
+                    *detached |= Box::pin(give_up(engine, &mut claim, live, terms)).await;
+                    live.settle_detach(if *detached {
                         Detach::Done
                     } else {
                         Detach::Refused
                     });
                 }
-                if (claim.is_some() || detached)
+                if (claim.is_some() || *detached)
                     && let Some(hold) = hold.take()
                 {
                     let _ = hold.reply.send(Reply::Accepted);
                 }
             }
         };
-        if claim.is_none() && !detached && matches!(end, End::Stop(Stop::Interrupted, _)) {
+        if claim.is_none() && !task.detached && matches!(end, End::Stop(Stop::Interrupted, _)) {
             task.engine().interrupted();
         }
         if let Some(unfinished) = close(task, claim, hold, end) {
@@ -781,7 +784,7 @@ pub(crate) struct Captured {
 
 /// Waits for the turn, calls the inner service, takes its whole response in.
 fn execute<'a, S, B, R>(
-    place: &'a mut Place,
+    place: &'a Place,
     live: &'a Arc<Live>,
     target: &'a str,
     terms: &'a Terms,
@@ -802,7 +805,7 @@ where
         place.run().await;
         let ready = poll_fn(|cx| inner.poll_ready(cx)).await;
         // Where it refuses to be called it has begun all the same: what never began could not fail as it did.
-        if !live.start() {
+        if !live.start(place.engine()) {
             // It was told to stop at this very moment, and is about to be dropped.
             return pending().await;
         }
