@@ -1,8 +1,8 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
+    Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
-        NO_STORE, Told, as_unknown, asked, expires, field, filled, is_problem, is_template, own,
-        percent, problem_of, replayed, string_or_null, time,
+        JSON, NO_STORE, Told, as_unknown, asked, expires, field, filled, is_problem, is_template,
+        own, percent, problem_of, replayed, string_or_null, time,
     },
 };
 use crate::{
@@ -243,7 +243,6 @@ impl ArchitectureCenter {
     }
 }
 
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const RESULT: &str = "/result";
 
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];

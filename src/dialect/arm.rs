@@ -2,7 +2,7 @@ use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
         self, READ_ONLY, as_unknown, asked, error_object, error_of, error_response, has_body, own,
-        own_json, percent, problem_of, time,
+        own_json, path, percent, problem_of, time,
     },
 };
 use crate::{
@@ -177,9 +177,7 @@ const fn state(phase: Phase) -> &'static str {
 
 /// What is known of a resource from its address.
 fn resource(view: &View<'_>) -> Bytes {
-    let target = &*view.record().submission.target;
-    let path = target.split('?').next().unwrap_or_default();
-    let path = path.trim_end_matches('/');
+    let path = path(view).trim_end_matches('/');
     let mut out = b"{\"id\":".to_vec();
     json::string(&mut out, path);
     out.extend_from_slice(b",\"name\":");

@@ -1,7 +1,7 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
+    Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
-        NO_STORE, READ_ONLY, as_unknown, error_code, error_of, error_response, has_body, own,
+        JSON, NO_STORE, READ_ONLY, as_unknown, error_code, error_of, error_response, has_body, own,
         percent, problem_of, replayed, time,
     },
 };
@@ -85,7 +85,6 @@ impl Azure {
     }
 }
 
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const RESULT: &str = "/result";
 
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];

@@ -180,8 +180,7 @@ pub(super) fn error_response(problem: &Problem) -> Response<Bytes> {
         body.push(b'}');
         body.into()
     });
-    let json = const { HeaderValue::from_static(STATUS_DOCUMENT) };
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
 }
 
@@ -211,11 +210,20 @@ pub fn entity_tag(view: &View<'_>) -> HeaderValue {
     HeaderValue::try_from(format!("\"{phase}-{revision}\"")).expect("letters and digits in quotes")
 }
 
+/// What a document is, unless its protocol has a type of its own.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
+
 /// What all answers say to caches, unless their URL is the resource's own.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Methods of a resource that is only read.
 pub(super) const READ_ONLY: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];
+
+/// Path of the initiating request.
+pub(super) fn path<'a>(view: &View<'a>) -> &'a str {
+    let target = &view.record().submission.target;
+    target.split('?').next().unwrap_or_default()
+}
 
 /// What is asked of a resource that knows these methods, and these only: GET and HEAD ask `read`, and one method more may ask
 /// something else.
@@ -252,8 +260,7 @@ pub(super) fn own_json<T>(status: StatusCode, body: T) -> Response<T> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    let json = const { HeaderValue::from_static(STATUS_DOCUMENT) };
-    headers.insert(header::CONTENT_TYPE, json);
+    headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     response
 }

@@ -1,8 +1,8 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, ListAsk, ListFilter, Listing, OptIn, Route,
-    STATUS_DOCUMENT, View,
+    Address, Answer, Ask, Dialect, Head, ListAsk, ListFilter, Listing, OptIn, Route, View,
     document::{
-        READ_ONLY, Told, as_unknown, asked, has_body, own, own_json, problem_of, progress, replayed,
+        JSON, READ_ONLY, Told, as_unknown, asked, has_body, own, own_json, path, problem_of,
+        progress, replayed,
     },
     query::{self, date_time, pairs},
 };
@@ -14,7 +14,7 @@ use crate::{
     store::{Cursor, StateSet},
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header, request};
+use http::{HeaderName, Method, Response, StatusCode, header, request};
 use std::{num::NonZeroU16, time::Duration};
 
 /// Where a list goes on: on answers, and on the request for the next page.
@@ -94,7 +94,6 @@ impl DurableFunctions {
     }
 }
 
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const OUTPUT: &str = "/output";
 const TERMINATE: &str = "/terminate";
 const INTERVAL: &str = "pollingInterval";
@@ -308,10 +307,8 @@ impl Document {
 
 fn document(view: &View<'_>, embeds: bool, out: &mut Vec<u8>) -> Document {
     let phase = view.phase();
-    let target = &*view.record().submission.target;
-    let path = target.split('?').next().unwrap_or_default();
     out.extend_from_slice(b"{\"name\":");
-    json::string(out, path.rsplit('/').next().unwrap_or_default());
+    json::string(out, path(view).rsplit('/').next().unwrap_or_default());
     out.extend_from_slice(b",\"instanceId\":\"");
     out.extend_from_slice(view.links().id());
     out.extend_from_slice(b"\",\"runtimeStatus\":\"");

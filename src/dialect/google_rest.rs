@@ -1,6 +1,8 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{READ_ONLY, Told, asked, has_body, own_json, percent, problem_of, replayed, time},
+    Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, View,
+    document::{
+        JSON, READ_ONLY, Told, asked, has_body, own_json, percent, problem_of, replayed, time,
+    },
     query::pairs,
 };
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
     store::{Cursor, StateSet},
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderName, Method, Response, StatusCode, header};
 use serde_json::Value;
 use std::{num::NonZeroU16, time::Duration};
 
@@ -83,7 +85,6 @@ impl GoogleRest {
     }
 }
 
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
 const VERB: &[Method] = &[Method::POST, Method::OPTIONS];
 const WAIT: &str = ":wait";

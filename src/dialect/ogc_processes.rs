@@ -2,7 +2,8 @@ use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, ListFilter, Listing, OptIn, Route,
     STATUS_DOCUMENT, View,
     document::{
-        NO_STORE, READ_ONLY, Told, as_unknown, asked, field, is_problem, percent, problem_of, time,
+        JSON, NO_STORE, READ_ONLY, Told, as_unknown, asked, field, is_problem, percent, problem_of,
+        time,
     },
     query::{date_time, pairs, segment},
 };
@@ -121,7 +122,6 @@ impl OgcProcesses {
     }
 }
 
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const PROBLEM: &str = "application/problem+json";
 const RESULTS: &str = "/results";
 const EXCEPTIONS: &str = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/";

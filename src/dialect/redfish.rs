@@ -1,7 +1,6 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, Links, ListAsk, Listing, OptIn, Route, STATUS_DOCUMENT,
-    View,
-    document::{NO_STORE, READ_ONLY, Told, as_unknown, asked, percent, problem_of, time},
+    Address, Answer, Ask, Dialect, Head, Links, ListAsk, Listing, OptIn, Route, View,
+    document::{JSON, NO_STORE, READ_ONLY, Told, as_unknown, asked, percent, problem_of, time},
     entity_tag,
     query::pairs,
 };
@@ -68,7 +67,6 @@ impl Redfish {
     }
 }
 
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const MONITOR: &str = "/Monitor";
 

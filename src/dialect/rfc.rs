@@ -1,5 +1,6 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, STATUS_DOCUMENT, View,
+    Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, View,
+    document::{JSON, NO_STORE},
     entity_tag, status_document,
 };
 use crate::{
@@ -115,9 +116,7 @@ impl Rfc {
     }
 }
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const VARY_PREFER: HeaderValue = HeaderValue::from_static("prefer");
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
 const READ_ONLY: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];

@@ -1,6 +1,6 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{NO_STORE, problem_of, progress, time},
+    Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
+    document::{JSON, NO_STORE, problem_of, progress, time},
 };
 use crate::{
     header::{if_none_match_holds, retry_after},
@@ -153,10 +153,7 @@ fn pending(view: &View<'_>) -> Response<Answer> {
     let mut response = Response::new(Answer::Bytes(body));
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        const { HeaderValue::from_static(STATUS_DOCUMENT) },
-    );
+    headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     // Weak: it stands for all documents of what is pending, so that progress is no news.
     headers.insert(header::ETAG, tag("W/\"pending-", view.id()));

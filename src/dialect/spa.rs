@@ -1,8 +1,8 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
+    Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
-        READ_ONLY, as_unknown, asked, error_of, error_response, has_body, own, problem_of,
-        replayed, time,
+        JSON, READ_ONLY, as_unknown, asked, error_of, error_response, has_body, own, path,
+        problem_of, replayed, time,
     },
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     record::{Outcome, Phase, Reason},
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode, header};
 
 /// The facade for single-page applications: the monitor's URL in a body, since pages of other origins see no `Location`, and a
 /// run as Logic Apps have it.
@@ -80,7 +80,6 @@ impl Default for Spa {
     }
 }
 
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const RESULT: &str = "/result";
 const CANCEL: &str = "/cancel";
 
@@ -191,8 +190,7 @@ fn properties(view: &View<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
     correlation(view, out);
 
-    let target = &view.record().submission.target;
-    let path = target.split('?').next().unwrap_or_default();
+    let path = path(view);
     out.extend_from_slice(b",\"workflow\":{\"id\":");
     json::string(out, path);
     out.extend_from_slice(b",\"name\":");

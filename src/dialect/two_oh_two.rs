@@ -1,6 +1,6 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
-    document::{READ_ONLY, as_unknown, asked, has_body, own, replayed},
+    Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
+    document::{JSON, READ_ONLY, as_unknown, asked, has_body, own, replayed},
 };
 use crate::{
     header::retry_after,
@@ -9,7 +9,7 @@ use crate::{
     record::Outcome,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode, header};
 
 /// The project two-oh-two: 202 to a monitor, which is 200 until it is 201 with the `Location` of the result.
 ///
@@ -51,7 +51,6 @@ impl TwoOhTwo {
     }
 }
 
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const WORKING: Bytes = Bytes::from_static(b"{\"job_id\":\"still working...\"}");
 const MONITOR: &str = "/monitor";
 const RESULT: &str = "/result";

@@ -1,8 +1,8 @@
 use super::{
-    Address, Answer, Ask, Dialect, Head, OptIn, Route, STATUS_DOCUMENT, View,
+    Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
-        READ_ONLY, Told, as_unknown, asked, field, filled, is_template, own, problem_of, replayed,
-        string_or_null, time,
+        JSON, READ_ONLY, Told, as_unknown, asked, field, filled, is_template, own, path,
+        problem_of, replayed, string_or_null, time,
     },
 };
 use crate::{
@@ -154,7 +154,6 @@ impl XOperation {
     }
 }
 
-const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 const RESULT: &str = "/result";
 
 impl Dialect for XOperation {
@@ -232,12 +231,6 @@ impl Dialect for XOperation {
         ];
         &NAMES
     }
-}
-
-/// Of the command.
-fn path<'a>(view: &View<'a>) -> &'a str {
-    let target = &view.record().submission.target;
-    target.split('?').next().unwrap_or_default()
 }
 
 /// Message and code.
