@@ -1,7 +1,7 @@
 use super::Engine;
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 use tokio::sync::SemaphorePermit;
 
@@ -44,13 +44,18 @@ impl Places {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Uploading,
+    Accepted,
+    Running,
+}
+
 /// The place of one operation, from the first byte of its request to its end; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     engine: Arc<Engine>,
-    pending: bool,
-    /// Atomic only so that the task can look at its engine while it waits for its turn.
-    running: AtomicBool,
+    stage: Stage,
 }
 
 impl Place {
@@ -66,8 +71,7 @@ impl Place {
             .ok()?;
         Some(Self {
             engine: engine.clone(),
-            pending: false,
-            running: AtomicBool::new(false),
+            stage: Stage::Uploading,
         })
     }
 
@@ -80,8 +84,7 @@ impl Place {
         engine.places.running.fetch_add(1, Ordering::SeqCst);
         Self {
             engine: engine.clone(),
-            pending: true,
-            running: AtomicBool::new(true),
+            stage: Stage::Running,
         }
     }
 
@@ -91,8 +94,8 @@ impl Place {
 
     /// Takes the request on for good. `false`, if the server is draining: then nothing may come of it.
     pub(crate) fn accept(&mut self) -> bool {
-        if !self.pending {
-            self.pending = true;
+        if self.stage == Stage::Uploading {
+            self.stage = Stage::Accepted;
             self.engine.places.pending.fetch_add(1, Ordering::SeqCst);
         }
         // A drain says so before it looks for what is pending, so that one sees the other.
@@ -104,15 +107,15 @@ impl Place {
     /// # Cancel safety
     ///
     /// A turn that is not taken goes to the next in line.
-    pub(crate) async fn run(&self) {
-        if self.running.load(Ordering::Relaxed) {
+    pub(crate) async fn run(&mut self) {
+        if self.stage == Stage::Running {
             return;
         }
         // Never closed.
         if let Ok(turn) = self.engine.turns.acquire().await {
             turn.forget();
         }
-        self.running.store(true, Ordering::Relaxed);
+        self.stage = Stage::Running;
         self.engine.places.running.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -120,11 +123,12 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let engine = &self.engine;
-        if *self.running.get_mut() {
+        if self.stage == Stage::Running {
             engine.places.running.fetch_sub(1, Ordering::SeqCst);
             engine.turns.add_permits(1);
         }
-        let was_last = self.pending && engine.places.pending.fetch_sub(1, Ordering::SeqCst) == 1;
+        let was_pending = self.stage > Stage::Uploading;
+        let was_last = was_pending && engine.places.pending.fetch_sub(1, Ordering::SeqCst) == 1;
         engine.places.taken.fetch_sub(1, Ordering::SeqCst);
         if was_last {
             engine.tell_drains();

@@ -418,8 +418,8 @@ where
                 detached,
                 ..
             } = &mut task;
-            let (target, live, place, terms) = (&**target, &*live, &*place, &**terms);
-            let engine = place.engine();
+            let (target, live, terms) = (&**target, &*live, &**terms);
+            let engine = place.engine().clone();
             let execution = execute(place, live, target, terms, work, hold.is_some());
             // In a box, so that spawning moves little.
             let mut guarded = Box::pin(Guarded::new(execution, live, terms));
@@ -449,7 +449,7 @@ where
                     Turn::Unwanted => break End::Unwanted,
                 };
                 if claim.is_none() && !*detached {
-                    let mut keeping = Box::pin(keep(engine, record.take(), request));
+                    let mut keeping = Box::pin(keep(&engine, record.take(), request));
                     let kept = poll_fn(|cx| {
                         let kept = keeping.as_mut().poll(cx);
                         // The work and its limits do not wait for the store. A detach does: it is asked for still.
@@ -464,7 +464,7 @@ where
                     });
                     match (kept.await, &mut hold) {
                         (Kept::New(new), _) => {
-                            Heartbeat::keep(engine, &new, live);
+                            Heartbeat::keep(&engine, &new, live);
                             claim = Some(new);
                         }
                         // The connection is held to the end, as without the layer.
@@ -473,7 +473,7 @@ where
                     }
                 }
                 if detach {
-                    *detached |= Box::pin(give_up(engine, &mut claim, live, terms)).await;
+                    *detached |= Box::pin(give_up(&engine, &mut claim, live, terms)).await;
                     live.settle_detach(if *detached {
                         Detach::Done
                     } else {
@@ -784,7 +784,7 @@ pub(crate) struct Captured {
 
 /// Waits for the turn, calls the inner service, takes its whole response in.
 fn execute<'a, S, B, R>(
-    place: &'a Place,
+    place: &'a mut Place,
     live: &'a Arc<Live>,
     target: &'a str,
     terms: &'a Terms,
