@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, num::NonZeroU16, sync::Arc};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_lro::{Operations, Owner, dialect::Head, record::Submission};
 
@@ -15,7 +15,7 @@ fn operations() -> Operations {
     Operations::builder().owner(user).build().unwrap()
 }
 
-/// What is kept of a request to one layer.
+/// What is kept of a request to one service.
 async fn kept<S, R>(operations: &Operations, mut layered: S, request: &[&str]) -> Arc<Submission>
 where
     S: Service<Request<Body>, Response = Response<R>, Error = Infallible>,
@@ -55,7 +55,7 @@ async fn operations_that_were_submitted_alike_share_what_is_kept_of_it() {
 }
 
 #[tokio::test]
-async fn operations_that_differ_in_anything_have_each_their_own() {
+async fn operations_that_differ_in_method_target_owner_or_key_have_each_their_own() {
     let operations = operations();
     let layered = operations.layer().layer(service_fn(done));
     let requests: [&[&str]; 7] = [
@@ -85,14 +85,13 @@ async fn operations_that_differ_in_anything_have_each_their_own() {
 }
 
 #[tokio::test]
-async fn layers_share_nothing() {
+async fn what_a_layer_says_later_holds_for_what_is_submitted_later() {
     let operations = operations();
-    let short = std::time::Duration::from_secs(1);
-    let layer = operations.layer();
-    let [one, other] =
-        [layer.clone(), layer.keep_for(short)].map(|layer| layer.layer(service_fn(done)));
-    let one = kept(&operations, one, &["POST", "/a"]).await;
-    let other = kept(&operations, other, &["POST", "/a"]).await;
-    assert!(one.keep_for > short);
-    assert_eq!(other.keep_for, short);
+    let mut layer = operations.layer().accept_only();
+    for attempts in [2, 3].map(|attempts| NonZeroU16::new(attempts).unwrap()) {
+        layer = layer.attempts(attempts);
+        let layered = layer.layer(service_fn(done));
+        let kept = kept(&operations, layered, &["POST", "/a"]).await;
+        assert_eq!(kept.rerun.as_ref().unwrap().attempts, attempts);
+    }
 }

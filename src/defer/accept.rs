@@ -7,6 +7,7 @@ use super::{
     future::vary_by_prefer,
     layer::Checked,
     rebuild::Buffered,
+    recent::Recent,
     render::{Asked, render, without_body},
     service::Shared,
     upload,
@@ -147,6 +148,7 @@ struct Desk<'a> {
     engine: &'a Arc<Engine>,
     face: &'a Arc<Face>,
     options: &'a Options,
+    recent: &'a Recent,
     opt_in: OptIn,
     /// How long the answer may be held back.
     hold: Duration,
@@ -209,6 +211,7 @@ impl<'a> Desk<'a> {
             engine,
             face,
             options: &layer.options,
+            recent: &layer.recent,
             opt_in,
             hold,
             version: head.version,
@@ -609,7 +612,6 @@ impl<'a> Desk<'a> {
         let is_alike = |last: &Submission| {
             *last.target == *target
                 && last.method == head.method
-                && last.face == *face
                 && last.owner.as_ref() == owner
                 && last.note == *note
                 && last.keep_for == keep_for
@@ -625,7 +627,7 @@ impl<'a> Desk<'a> {
         };
         let submission = match key {
             Some(_) => make(key),
-            None => self.options.recent.like(is_alike, || make(None)),
+            None => self.recent.like(is_alike, || make(None)),
         };
         let now = self.engine.clock.wall();
         let mut record = Record::new(OperationId::random(), submission, now);

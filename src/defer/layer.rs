@@ -2,7 +2,6 @@ use super::{
     Defer,
     admit::{self, Admit},
     rebuild::{Buffered, Rebuild, Rebuilt},
-    recent::Recent,
 };
 use crate::{
     dialect::Head,
@@ -60,7 +59,6 @@ pub(crate) struct Options {
     pub(crate) report: Option<Arc<Report>>,
     /// Shared by the operations that run by them.
     pub(crate) terms: Arc<Terms>,
-    pub(crate) recent: Recent,
 }
 
 pub(crate) type KeyRule = Arc<dyn Fn(Head<'_>) -> Option<Cow<'static, str>> + Send + Sync>;
@@ -94,7 +92,6 @@ impl DeferLayer {
                 cancel_grace: limits.cancel_grace,
                 response_body: limits.response_body,
             }),
-            recent: Recent::default(),
         };
         Self {
             operations,

@@ -1,7 +1,7 @@
 use crate::record::Submission;
 use std::sync::{Arc, Mutex};
 
-/// What was submitted last without a key. Most operations of a layer are submitted alike, and share what is kept of that.
+/// What was submitted last without a key. Most operations of a service are submitted alike, and share what is kept of that.
 #[derive(Default)]
 pub(crate) struct Recent(Mutex<Option<Arc<Submission>>>);
 
@@ -19,12 +19,5 @@ impl Recent {
             Some(last) if is_alike(last) => last.clone(),
             _ => last.insert(make()).clone(),
         }
-    }
-}
-
-/// Another layer's operations are submitted on other terms.
-impl Clone for Recent {
-    fn clone(&self) -> Self {
-        Self::default()
     }
 }

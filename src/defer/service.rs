@@ -3,6 +3,7 @@ use super::{
     accept::{accept, look},
     admit,
     layer::ByTrait,
+    recent::Recent,
 };
 use crate::{dialect::Head, operations::Operations};
 use bytes::Bytes;
@@ -31,6 +32,7 @@ pub(super) struct Shared<M> {
     pub(super) operations: Operations,
     pub(super) options: Arc<Options>,
     pub(super) make: M,
+    pub(super) recent: Recent,
 }
 
 impl<S, M> Defer<S, M> {
@@ -41,6 +43,7 @@ impl<S, M> Defer<S, M> {
                 operations,
                 options,
                 make,
+                recent: Recent::default(),
             }),
         }
     }
