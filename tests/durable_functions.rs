@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_lro::{
     Builder, DurableFunctions, Limits, Operations, Owner,
-    dialect::{CONTINUATION_TOKEN, View},
+    dialect::{CONTINUATION_TOKEN, Dialect, View},
 };
 
 const TOKEN: &str = "x-ms-continuation-token";
@@ -197,6 +197,19 @@ async fn the_inner_service_does_not_see_how_long_its_request_is_held() {
         let answer = operations.layer().layer(inner.clone()).oneshot(start).await;
         collected(answer.unwrap()).await;
         assert_eq!(told.recv().await.unwrap(), seen);
+    }
+}
+
+#[test]
+fn what_does_not_hold_a_request_is_left_in_it() {
+    for target in [
+        "/Words?timeout=9&c",
+        "/Words?",
+        "/Words?timeout=x&pollingInterval=1",
+    ] {
+        let (mut head, _) = request(Method::POST, target, &[]).into_parts();
+        DurableFunctions::new().take_out(&mut head);
+        assert_eq!(head.uri, target);
     }
 }
 

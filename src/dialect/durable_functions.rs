@@ -148,7 +148,10 @@ impl Dialect for DurableFunctions {
     }
 
     fn take_out(&self, head: &mut request::Parts) {
-        query::take_out(&mut head.uri, &[INTERVAL, TIMEOUT]);
+        // Asked for what can't be held as well.
+        if self.opt_in((&*head).into()).wait.is_some() {
+            query::take_out(&mut head.uri, &[INTERVAL, TIMEOUT]);
+        }
     }
 
     fn accepted(&self, view: &View<'_>, _: &OptIn) -> Response<Answer> {

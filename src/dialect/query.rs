@@ -20,6 +20,9 @@ pub(super) fn take_out(uri: &mut Uri, names: &[&str]) {
         return;
     };
     let stays = |pair: &&str| pairs(Some(pair)).all(|(name, _)| !names.contains(&&*name));
+    if query.split('&').all(|pair| stays(&pair)) {
+        return;
+    }
     let kept = query.split('&').filter(stays).collect::<Vec<_>>().join("&");
     let path = match kept.is_empty() {
         true => uri.path().to_owned(),

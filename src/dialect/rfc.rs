@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, View,
-    document::{JSON, NO_STORE},
+    document::{JSON, NO_STORE, READ_ONLY},
     entity_tag, status_document,
 };
 use crate::{
@@ -119,7 +119,6 @@ impl Rfc {
 const VARY_PREFER: HeaderValue = HeaderValue::from_static("prefer");
 
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
-const READ_ONLY: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];
 
 impl Dialect for Rfc {
     fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
