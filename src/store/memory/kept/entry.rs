@@ -117,7 +117,7 @@ impl Entry {
     }
 
     /// When it ended, by the clock that decides. Means something only once it has.
-    pub(crate) fn ended(&self) -> Option<Tick> {
+    fn ended(&self) -> Option<Tick> {
         self.due
             .map(|due| due.before(self.record.submission.keep_for))
     }
@@ -128,7 +128,7 @@ impl Entry {
     }
 
     /// What the queue of read results knows it by.
-    pub(crate) fn eviction(&self) -> Option<(Tick, u64)> {
+    pub(super) fn eviction(&self) -> Option<(Tick, u64)> {
         self.ended()
             .filter(|_| self.is_read())
             .map(|ended| (ended, self.hash()))
