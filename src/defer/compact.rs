@@ -1,5 +1,6 @@
 //! Frees a request's head from the connection it came on.
 
+use crate::dialect::Head;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, request};
 
@@ -9,19 +10,29 @@ use http::{HeaderMap, HeaderValue, Uri, request};
 /// upload, and would live as long as the operation.
 pub(super) fn compact(head: &mut request::Parts) {
     let values: usize = head.headers.values().map(HeaderValue::len).sum();
-    let mut buffer = Vec::with_capacity(values + length(&head.uri));
+    let uris = path(&head.uri).len() + original(head).len();
+    let mut buffer = Vec::with_capacity(values + uris);
     for value in head.headers.values() {
         buffer.extend_from_slice(value.as_bytes());
     }
-    let path = head.uri.path_and_query().filter(|_| is_usual(&head.uri));
-    buffer.extend_from_slice(path.map_or("", |path| path.as_str()).as_bytes());
-    let buffer = Bytes::from(buffer);
-    point_into(&buffer, &mut head.headers);
-    head.uri = copied(&head.uri, buffer.slice(values..));
+    buffer.extend_from_slice(path(&head.uri).as_bytes());
+    buffer.extend_from_slice(original(head).as_bytes());
+    let mut paths = point_into(buffer.into(), &mut head.headers);
+    let own = paths.split_to(path(&head.uri).len());
+    head.uri = copied(&head.uri, own);
     #[cfg(feature = "axum")]
     if let Some(original) = head.extensions.get_mut::<axum::extract::OriginalUri>() {
-        let path = original.0.path_and_query().map_or("", |path| path.as_str());
-        original.0 = copied(&original.0, Bytes::copy_from_slice(path.as_bytes()));
+        original.0 = copied(&original.0, paths);
+    }
+}
+
+/// Path and query that were asked for, where others are in their place.
+fn original(head: &request::Parts) -> &str {
+    let original = Head::from(head).original();
+    if std::ptr::eq(original, &head.uri) {
+        ""
+    } else {
+        path(original)
     }
 }
 
@@ -32,21 +43,20 @@ pub(super) fn compact_trailers(trailers: &mut HeaderMap) {
     for value in trailers.values() {
         buffer.extend_from_slice(value.as_bytes());
     }
-    point_into(&buffer.into(), trailers);
+    point_into(buffer.into(), trailers);
 }
 
-/// Replaces the values by their copies, which `buffer` begins with.
-fn point_into(buffer: &Bytes, fields: &mut HeaderMap) {
-    let mut at = 0;
+/// Replaces the values by their copies, which `buffer` begins with, and gives what comes after them.
+fn point_into(mut buffer: Bytes, fields: &mut HeaderMap) -> Bytes {
     for value in fields.values_mut() {
-        let end = at + value.len();
+        let copy = buffer.split_to(value.len());
         // What was a value is one still.
-        if let Ok(mut copy) = HeaderValue::from_maybe_shared(buffer.slice(at..end)) {
+        if let Ok(mut copy) = HeaderValue::from_maybe_shared(copy) {
             copy.set_sensitive(value.is_sensitive());
             *value = copy;
         }
-        at = end;
     }
+    buffer
 }
 
 /// Path and query only: what servers are sent, but for proxies.
@@ -54,10 +64,10 @@ fn is_usual(uri: &Uri) -> bool {
     uri.scheme().is_none() && uri.authority().is_none()
 }
 
-/// Room that a URI of the usual form needs.
-fn length(uri: &Uri) -> usize {
+/// What a URI of the usual form is made of.
+fn path(uri: &Uri) -> &str {
     let path = uri.path_and_query().filter(|_| is_usual(uri));
-    path.map_or(0, |path| path.as_str().len())
+    path.map_or("", |path| path.as_str())
 }
 
 /// The URI, made of `path` if it is of the usual form.
@@ -102,6 +112,23 @@ mod tests {
         );
         assert!(head.headers["a"].is_sensitive() && !head.headers["b"].is_sensitive());
         assert_eq!(head.headers["c"], "");
+    }
+
+    #[cfg(feature = "axum")]
+    #[test]
+    fn nor_does_the_uri_that_was_asked_for() {
+        use axum::extract::OriginalUri;
+        for asked in ["/api/reports?x=1", "http://h/api/reports"] {
+            let buffer = Bytes::from(asked.to_owned().into_bytes());
+            let mut request = Request::get("/reports?x=1").body(()).unwrap();
+            let original = Uri::from_maybe_shared(buffer.clone()).unwrap();
+            request.extensions_mut().insert(OriginalUri(original));
+            let (mut head, ()) = request.into_parts();
+            compact(&mut head);
+            assert!(buffer.is_unique());
+            assert_eq!(head.uri, "/reports?x=1");
+            assert_eq!(head.extensions.get::<OriginalUri>().unwrap().0, asked);
+        }
     }
 
     #[test]
