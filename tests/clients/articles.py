@@ -37,7 +37,7 @@ def todo(body):
 
 @test
 def requests_follows_a_job_to_its_to_do():
-    asked = {"title": "Write an article", "dueBy": "2024-02-14", "ms": 300}
+    asked = {"title": "Write an article", "dueBy": "2024-02-14", "ms": 2000}
     location = todo(asked)
     job = requests.get(location)
     assert in_progress(job), (job.status_code, job.text)
@@ -83,7 +83,7 @@ def requests_cancels_a_job():
 @test
 def the_assertions_of_two_oh_two_hold():
     session = requests.Session()
-    started = session.get(BASE + "/two/jobs?ms=500&echo=r")
+    started = session.get(BASE + "/two/jobs?ms=2000&echo=r")
     assert started.status_code == 202
     monitor = started.headers["location"]
     assert started.json() == {"job_id": monitor.rsplit("/", 1)[1]}
@@ -118,7 +118,7 @@ def in_a_run(answer):
 
 @test
 def a_page_follows_a_run_by_bodies_alone():
-    accepted = requests.post(BASE + "/spa/jobs", json={"ms": 300, "echo": "x"}, headers={"Origin": "https://example.com"})
+    accepted = requests.post(BASE + "/spa/jobs", json={"ms": 2000, "echo": "x"}, headers={"Origin": "https://example.com"})
     assert (accepted.status_code, "location" in accepted.headers) == (200, False)
     assert accepted.headers["access-control-allow-origin"] == "https://example.com"
     location = accepted.json()["location"]
@@ -160,7 +160,7 @@ def created(answer):
 
 @test
 def a_command_is_created_and_then_completed():
-    operation = operation_of(requests.post(BASE + "/xop/jobs", json={"ms": 300}))
+    operation = operation_of(requests.post(BASE + "/xop/jobs", json={"ms": 2000}))
     document = requests.get(operation).json()
     assert (document["state"], document["code"], document["success"]) == ("created", None, False)
     done = ended(lambda: requests.get(operation), created).json()
@@ -191,7 +191,7 @@ def a_command_may_be_forgotten_when_read():
 @test
 def requests_is_led_from_a_monitor_to_the_result():
     for path, pending in [("/plain/see202", 202), ("/plain/seeother", 200)]:
-        accepted = requests.post(BASE + path, json={"ms": 300, "echo": "r"})
+        accepted = requests.post(BASE + path, json={"ms": 2000, "echo": "r"})
         assert accepted.status_code == 202
         location = accepted.headers["location"]
         first = requests.get(location)

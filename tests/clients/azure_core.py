@@ -116,7 +116,7 @@ def it_puts_a_thing_and_has_it_when_it_is_done():
     begun = []
     for options in ({}, via("original-uri"), via("operation-location")):
         url = f"{BASE}/azure/things/{uuid.uuid4()}"
-        begun.append((url, begin("PUT", f"{url}?ms=800&{API_VERSION}", **options)))
+        begun.append((url, begin("PUT", f"{url}?ms=2000&{API_VERSION}", **options)))
         missing = requests.get(url)
         assert (missing.status_code, missing.json()["error"]["code"]) == (404, "ThingNotFound")
     for url, poller in begun:

@@ -78,7 +78,7 @@ test("it puts a thing and has it when it is done", async () => {
     const thing = `/azure/things/${randomUUID()}`;
     for (const resourceLocationConfig of [undefined, "original-uri"]) {
         const url = `${thing}${resourceLocationConfig ?? ""}`;
-        const poller = begin("put", `${url}?ms=800`, undefined, { resourceLocationConfig });
+        const poller = begin("put", `${url}?ms=2000`, undefined, { resourceLocationConfig });
         await poller.submitted();
         const missing = await client.pathUnchecked(url).get();
         assert.equal(missing.status, "404");

@@ -129,7 +129,7 @@ def it_deletes_a_resource():
     for options in ({}, {"lro_algorithms": [LocationPolling()]}):
         url, poller = put(ms=10)
         poller.result(60)
-        deletion = begin("DELETE", url + "?ms=800", **options)
+        deletion = begin("DELETE", url + "?ms=2000", **options)
         assert first(deletion).status_code == 202 and not first(deletion).text()
         assert requests.get(url).json()["properties"]["provisioningState"] == "Deleting"
         deletion.result(60)

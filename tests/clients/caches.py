@@ -17,7 +17,7 @@ from harness import BASE, main, may_be_read_by_a_page, may_be_sent_by_a_page, te
 
 def report(**fields):
     """A report that nobody has asked for yet."""
-    fields = {"ms": 1000, "echo": "r", "run": uuid.uuid4()} | fields
+    fields = {"ms": 2000, "echo": "r", "run": uuid.uuid4()} | fields
     return BASE + "/sameurl/report?" + "&".join(f"{name}={value}" for name, value in fields.items())
 
 
@@ -133,7 +133,7 @@ class Curl:
 @test
 def curl_polls_by_its_saved_tag():
     with tempfile.TemporaryDirectory() as folder:
-        curl, url = Curl(folder), report(ms=800, size=1000)
+        curl, url = Curl(folder), report(size=1000)
         seen = curl.polled(url)
         assert len(seen) > 3, seen
         # 202 with the tag, 304 to that while it is pending, then the report.
@@ -147,7 +147,7 @@ def curl_polls_by_its_saved_tag():
 @test
 def curl_sees_a_failure_and_then_a_fresh_run():
     with tempfile.TemporaryDirectory() as folder:
-        curl, url = Curl(folder), report(ms=600, outcome="fail")
+        curl, url = Curl(folder), report(outcome="fail")
         seen = curl.polled(url)
         assert (seen[0], set(seen[1:-1]), seen[-1]) == (202, {304}, 422), seen
         # The tag of the run that has failed, if curl has kept it, is none of the next's.
@@ -156,7 +156,7 @@ def curl_sees_a_failure_and_then_a_fresh_run():
 
 @test
 def who_knows_the_tag_is_told_304_while_it_runs():
-    url = report(ms=800)
+    url = report()
     first = requests.get(url)
     assert (first.status_code, first.json()["status"]) in [(202, "accepted"), (202, "running")]
     known = {"If-None-Match": first.headers["etag"]}
@@ -171,7 +171,7 @@ def who_knows_the_tag_is_told_304_while_it_runs():
 
 @test
 def many_that_ask_at_once_join_one_run():
-    url = report(ms=2000)
+    url = report(ms=5000)
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: requests.get(url), range(40)))
     assert {answer.status_code for answer in answers} == {202}
@@ -182,7 +182,7 @@ def many_that_ask_at_once_join_one_run():
 
 @test
 def a_browser_may_read_what_it_needs():
-    url = report(ms=800)
+    url = report()
     origin = {"Origin": "https://example.com"}
     may_be_sent_by_a_page(url, "GET", "if-none-match")
     first = requests.get(url, headers=origin)

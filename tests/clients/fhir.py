@@ -97,9 +97,9 @@ def an_export_goes_as_the_guide_has_it():
     # Bulk Data Access IG, "Bulk Data Export Operation Request Flow", by the letter.
     asking = {"Accept": "application/fhir+json", "Prefer": "respond-async"}
     parameters = {"resourceType": "Parameters", "parameter": [
-        {"name": "_type", "valueString": "Patient"}, {"name": "ms", "valueInteger": 1500}, {"name": "steps", "valueInteger": 3}]}
+        {"name": "_type", "valueString": "Patient"}, {"name": "ms", "valueInteger": 2500}, {"name": "steps", "valueInteger": 5}]}
     kinds = [
-        lambda: requests.get(FHIR + "/$export?_type=Patient&ms=1500&steps=3", headers=asking),
+        lambda: requests.get(FHIR + "/$export?_type=Patient&ms=2500&steps=5", headers=asking),
         lambda: requests.post(FHIR + "/$export", headers=asking | {"Content-Type": "application/fhir+json"},
                               data=json.dumps(parameters)),
     ]
@@ -110,8 +110,9 @@ def an_export_goes_as_the_guide_has_it():
         poll = lambda: requests.get(location, headers={"Accept": "application/json"})
         pending = poll()
         assert pending.status_code == 202 and len(pending.headers["x-progress"]) < 100
-        hasty = poll()
-        assert hasty.status_code == 429 and hasty.json()["resourceType"] == "OperationOutcome"
+        # The second within a second: by the third at the latest, if this machine sleeps in between.
+        hasty = next(answer for answer in (poll() for _ in range(3)) if answer.status_code == 429)
+        assert hasty.json()["resourceType"] == "OperationOutcome"
         until = time.monotonic() + 20
         while hasty.status_code in (202, 429) and time.monotonic() < until:
             time.sleep(int(hasty.headers["retry-after"]))

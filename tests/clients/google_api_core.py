@@ -174,7 +174,7 @@ def it_lists_page_by_page():
 
 @test
 def it_waits():
-    name = run({"ms": 700, "echo": "w"}).name
+    name = run({"ms": 3000, "echo": "w"}).name
     early = parsed(requests.post(f"{BASE}/v1/{name}:wait?timeout=0.1s"))
     assert not early.done
     assert ended(name).done

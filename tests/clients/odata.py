@@ -21,7 +21,7 @@ def odata(body, **options):
 @test
 def odatapy_follows_a_success():
     for version in ("4.01", "4.0"):
-        operation = odata({"ms": 300, "echo": "o"}, odata_version=version)
+        operation = odata({"ms": 2000, "echo": "o"}, odata_version=version)
         assert operation.accepted_response.get_header("Preference-Applied") == "respond-async"
         assert operation.poll() is None
         result = operation.result()

@@ -31,14 +31,14 @@ def a_job_is_polled_until_it_is_done():
 
 @test
 def a_wait_is_held_and_runs_out():
-    job = begin(ms=1000, echo="w")
+    job = begin(ms=3000, echo="w")
     assert requests.get(job, params={"wait": 50}).status_code == 503
     assert requests.get(job, params={"wait": 20000}).json()["echo"] == "w"
 
 
 @test
 def a_result_is_read_and_removed():
-    job = begin(ms=100, size=300000)
+    job = begin(ms=2000, size=300000)
     assert requests.post(job).status_code == 202
     taken = requests.post(job, params={"wait": 20000})
     assert taken.content == bytes(i % 251 for i in range(300000))

@@ -129,7 +129,7 @@ async fn it_puts_a_resource_and_has_it_when_it_is_made() {
 }
 
 async fn it_sees_the_progress() {
-    let mut poller = begin(&thing(), serde_json::json!({"ms": 1500, "steps": 3}));
+    let mut poller = begin(&thing(), serde_json::json!({"ms": 3500, "steps": 7}));
     let mut seen = Vec::new();
     while let Some(status) = poller.next().await {
         let status = status.unwrap().into_model().unwrap();

@@ -56,7 +56,7 @@ async fn it_polls_to_the_result() {
 }
 
 async fn it_sees_the_progress() {
-    let mut poller = poller(json!({"ms": 600, "steps": 2})).await;
+    let mut poller = poller(json!({"ms": 2000, "steps": 2})).await;
     let mut states = Vec::new();
     loop {
         match poller.poll().await.unwrap() {
