@@ -396,7 +396,8 @@ async fn a_handler_that_blocks_its_thread_does_not_hold_the_drain_up() {
     };
     let before = Instant::now();
     let drained = operations.drain(millis(300)).await;
-    assert!(before.elapsed() < millis(1300), "{:?}", before.elapsed());
+    // The thread is blocked for good: so a machine may stand still for a while meanwhile.
+    assert!(before.elapsed() < seconds(5), "{:?}", before.elapsed());
     assert_eq!((drained.finished, drained.interrupted), (0, 1));
     assert_eq!(poll.await.unwrap().refusal(), (500, "interrupted".into()));
     // The documented exception: what it holds comes back only with its thread.
