@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use std::{convert::Infallible, num::NonZeroU16, sync::Arc};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_lro::{Operations, Owner, dialect::Head, record::Submission};
+use tower_lro::{Fhir, Operations, Owner, dialect::Head, record::Submission};
 
 type Body = Full<Bytes>;
 
@@ -31,7 +31,11 @@ where
     let request = request.body(Body::default()).unwrap();
     let answer = layered.ready().await.unwrap().call(request).await.unwrap();
     assert_eq!(answer.status(), 202);
-    let monitor = answer.headers()["location"].to_str().unwrap();
+    let headers = answer.headers();
+    let monitor = headers
+        .get("location")
+        .unwrap_or_else(|| &headers["content-location"]);
+    let monitor = monitor.to_str().unwrap();
     let id = monitor.rsplit('/').next().unwrap().parse().unwrap();
     operations.get(id).await.unwrap().unwrap().submission
 }
@@ -81,6 +85,19 @@ async fn operations_that_differ_in_method_target_owner_or_key_have_each_their_ow
                 assert_eq!(kept.key.is_some(), request.len() == 4);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn what_one_client_preferred_is_not_kept_of_the_next() {
+    let builder = Operations::builder().dialect(Fhir::bulk());
+    let operations = builder.build().unwrap();
+    let layered = operations.layer().layer(service_fn(done));
+    let plain = &["GET", "/$export"][..];
+    let separate = &["GET", "/$export", "prefer: separate-export-status"];
+    for (request, has_note) in [(plain, false), (separate, true), (plain, false)] {
+        let kept = kept(&operations, layered.clone(), request).await;
+        assert_eq!(kept.note.is_some(), has_note, "{request:?}");
     }
 }
 
