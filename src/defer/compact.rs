@@ -10,16 +10,16 @@ use http::{HeaderMap, HeaderValue, Uri, request};
 /// upload, and would live as long as the operation.
 pub(super) fn compact(head: &mut request::Parts) {
     let values: usize = head.headers.values().map(HeaderValue::len).sum();
-    let uris = path(&head.uri).len() + original(head).len();
+    let (own, original) = (path(&head.uri), original(head));
+    let (own_len, uris) = (own.len(), own.len() + original.len());
     let mut buffer = Vec::with_capacity(values + uris);
     for value in head.headers.values() {
         buffer.extend_from_slice(value.as_bytes());
     }
-    buffer.extend_from_slice(path(&head.uri).as_bytes());
-    buffer.extend_from_slice(original(head).as_bytes());
+    buffer.extend_from_slice(own.as_bytes());
+    buffer.extend_from_slice(original.as_bytes());
     let mut paths = point_into(buffer.into(), &mut head.headers);
-    let own = paths.split_to(path(&head.uri).len());
-    head.uri = copied(&head.uri, own);
+    head.uri = copied(&head.uri, paths.split_to(own_len));
     #[cfg(feature = "axum")]
     if let Some(original) = head.extensions.get_mut::<axum::extract::OriginalUri>() {
         original.0 = copied(&original.0, paths);

@@ -1,4 +1,7 @@
-use super::blob::{self, Unnamed};
+use super::{
+    BoxError,
+    blob::{self, Unnamed},
+};
 use crate::{
     operations::CompleteError,
     record::{Capture, StoredResponse, TooLarge},
@@ -7,14 +10,12 @@ use crate::{
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 use std::{
-    error::Error,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
 };
 use tokio::task::coop;
 
-type BoxError = Box<dyn Error + Send + Sync>;
 type Boxed<F> = Pin<Box<F>>;
 
 /// Takes the rest of a response in, within the limit and what room the store has.
@@ -57,7 +58,7 @@ where
     }
 }
 
-/// Takes a frame in. Where a body may become a blob that is to be waited for.
+/// Takes a frame in. What is given back is to be waited for: the body may be on its way into a blob.
 ///
 /// A function, since an `async` block would hold room for the frame for as long as the body takes.
 fn take_in<'a, E: Into<BoxError>>(
