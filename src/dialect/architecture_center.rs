@@ -138,7 +138,7 @@ impl ArchitectureCenter {
 
     fn status(&self, view: &View<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"id\":\"");
-        out.extend_from_slice(view.links().id());
+        out.extend_from_slice(&view.links().id());
         out.extend_from_slice(b"\",\"status\":\"");
         out.extend_from_slice(match view.phase() {
             Phase::Accepted => b"Pending",
@@ -174,7 +174,7 @@ impl ArchitectureCenter {
 
     fn job(&self, view: &View<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"id\":\"");
-        out.extend_from_slice(view.links().id());
+        out.extend_from_slice(&view.links().id());
         out.push(b'"');
         time(out, ",\"createdAt\":", Some(view.record().created));
         out.extend_from_slice(match view.phase() {

@@ -233,9 +233,9 @@ fn members(view: &View<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(links.mount().path().as_bytes());
     out.extend_from_slice(STATUSES.as_bytes());
     out.push(b'/');
-    out.extend_from_slice(links.id());
+    out.extend_from_slice(&links.id());
     out.extend_from_slice(b"\",\"name\":\"");
-    out.extend_from_slice(links.id());
+    out.extend_from_slice(&links.id());
     out.extend_from_slice(b"\",\"status\":\"");
     out.extend_from_slice(state(view.phase()).as_bytes());
     out.push(b'"');

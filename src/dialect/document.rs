@@ -30,7 +30,7 @@ pub const STATUS_DOCUMENT: &str = "application/json";
 pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
     let record = view.record();
     out.extend_from_slice(b"{\"id\":\"");
-    out.extend_from_slice(view.links().id());
+    out.extend_from_slice(&view.links().id());
     out.extend_from_slice(b"\",\"status\":\"");
     out.extend_from_slice(view.phase().as_str().as_bytes());
     out.push(b'"');

@@ -157,7 +157,7 @@ impl Dialect for DurableFunctions {
     fn accepted(&self, view: &View<'_>, _: &OptIn) -> Response<Answer> {
         let (links, switch) = (view.links(), self.switch(false));
         let mut out = b"{\"id\":\"".to_vec();
-        out.extend_from_slice(links.id());
+        out.extend_from_slice(&links.id());
         for (name, suffix) in [
             ("statusQueryGetUri", switch),
             ("terminatePostUri", "/terminate?reason={text}"),
@@ -313,7 +313,7 @@ fn document(view: &View<'_>, embeds: bool, out: &mut Vec<u8>) -> Document {
     out.extend_from_slice(b"{\"name\":");
     json::string(out, path(view).rsplit('/').next().unwrap_or_default());
     out.extend_from_slice(b",\"instanceId\":\"");
-    out.extend_from_slice(view.links().id());
+    out.extend_from_slice(&view.links().id());
     out.extend_from_slice(b"\",\"runtimeStatus\":\"");
     out.extend_from_slice(match phase {
         Phase::Accepted => b"Pending",

@@ -220,7 +220,7 @@ impl GoogleRest {
         out.extend_from_slice(b"{\"name\":\"");
         out.extend_from_slice(parent(view.links().mount().path()).as_bytes());
         out.push(b'/');
-        out.extend_from_slice(view.links().id());
+        out.extend_from_slice(&view.links().id());
         out.push(b'"');
         self.write_metadata(view, out);
         let Phase::Ended(outcome) = view.phase() else {

@@ -173,20 +173,17 @@ fn is_host(text: &str) -> bool {
 pub struct Links<'a> {
     mount: &'a Mount,
     origin: &'a str,
-    /// Written four times for a status document, so encoded once.
-    id: [u8; ID_LEN],
+    id: OperationId,
 }
 
 impl<'a> Links<'a> {
     /// The addresses under `mount`.
     #[must_use]
     pub fn new(mount: &'a Mount, id: OperationId) -> Self {
-        let mut text = [0; ID_LEN];
-        id.encode(&mut text);
         Self {
             mount,
             origin: "",
-            id: text,
+            id,
         }
     }
 
@@ -195,8 +192,8 @@ impl<'a> Links<'a> {
     }
 
     /// The operation's name.
-    pub(crate) fn id(&self) -> &[u8] {
-        &self.id
+    pub(crate) fn id(&self) -> [u8; ID_LEN] {
+        self.id.text()
     }
 
     /// The mount.
@@ -214,7 +211,7 @@ impl<'a> Links<'a> {
         out.reserve(url.len() + 1 + ID_LEN + suffix.len());
         out.extend_from_slice(url.as_bytes());
         out.push(b'/');
-        out.extend_from_slice(&self.id);
+        out.extend_from_slice(&self.id());
         out.extend_from_slice(suffix.as_bytes());
     }
 
@@ -224,7 +221,7 @@ impl<'a> Links<'a> {
         out.extend_from_slice(self.mount.url().as_bytes());
         out.extend_from_slice(path.as_bytes());
         out.push(b'/');
-        out.extend_from_slice(&self.id);
+        out.extend_from_slice(&self.id());
         out.extend_from_slice(suffix.as_bytes());
     }
 

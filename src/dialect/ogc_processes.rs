@@ -304,7 +304,7 @@ impl OgcProcesses {
             false => b"\"type\":\"process\",\"jobID\":\"",
             true => b"\"processingEntityType\":\"ogc-api-processes\",\"id\":\"",
         });
-        out.extend_from_slice(view.links().id());
+        out.extend_from_slice(&view.links().id());
         out.extend_from_slice(b"\",\"status\":");
         json::string(out, status);
         let failure = matches!(phase, Phase::Ended(Outcome::Failed(_))).then(|| failure(view));

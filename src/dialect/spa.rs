@@ -175,9 +175,9 @@ fn properties(view: &View<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":\"");
     out.extend_from_slice(view.links().mount().path().as_bytes());
     out.push(b'/');
-    out.extend_from_slice(view.links().id());
+    out.extend_from_slice(&view.links().id());
     out.extend_from_slice(b"\",\"name\":\"");
-    out.extend_from_slice(view.links().id());
+    out.extend_from_slice(&view.links().id());
     out.extend_from_slice(b"\",\"type\":\"Microsoft.Logic/workflows/runs\",\"properties\":{");
     if started.is_some() {
         time(out, "\"waitEndTime\":", started);
@@ -201,7 +201,7 @@ fn properties(view: &View<'_>, out: &mut Vec<u8>) {
     time(out, ",\"startTime\":", Some(created));
     time(out, ",\"endTime\":", Some(created));
     out.extend_from_slice(b",\"originHistoryName\":\"");
-    out.extend_from_slice(view.links().id());
+    out.extend_from_slice(&view.links().id());
     out.push(b'"');
     correlation(view, out);
     out.extend_from_slice(b",\"status\":\"Succeeded\"}");
@@ -232,7 +232,7 @@ fn properties(view: &View<'_>, out: &mut Vec<u8>) {
 
 fn correlation(view: &View<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"correlation\":{\"clientTrackingId\":\"");
-    out.extend_from_slice(view.links().id());
+    out.extend_from_slice(&view.links().id());
     out.extend_from_slice(b"\"}");
 }
 

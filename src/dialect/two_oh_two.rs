@@ -141,7 +141,7 @@ fn told(status: StatusCode, answer: Answer) -> Response<Answer> {
 fn named(view: &View<'_>, status: StatusCode) -> Response<Answer> {
     let body = json::written(|out| {
         out.extend_from_slice(b"{\"job_id\":\"");
-        out.extend_from_slice(view.links().id());
+        out.extend_from_slice(&view.links().id());
         out.extend_from_slice(b"\"}");
     });
     told(status, Answer::Bytes(body))

@@ -123,9 +123,9 @@ impl XOperation {
     fn document(&self, view: &View<'_>) -> Bytes {
         json::written(|out| {
             out.extend_from_slice(b"{\"id\":\"");
-            out.extend_from_slice(view.links().id());
+            out.extend_from_slice(&view.links().id());
             out.extend_from_slice(b"\",\"requestId\":\"");
-            out.extend_from_slice(view.links().id());
+            out.extend_from_slice(&view.links().id());
             out.extend_from_slice(b"\",\"name\":");
             json::string(out, view.record().submission.method.as_str());
             out.extend_from_slice(b",\"userId\":null,\"origin\":");

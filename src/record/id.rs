@@ -1,4 +1,4 @@
-use std::{cell::RefCell, fmt, str::FromStr};
+use std::{cell::RefCell, fmt, ops::Range, str::FromStr};
 use uuid::Uuid;
 
 /// Names one operation: a version 4 UUID, 122 random bits from the operating system.
@@ -34,9 +34,18 @@ impl OperationId {
         &self.0
     }
 
-    /// Writes the canonical text into `buffer`.
-    pub(crate) fn encode<'a>(&self, buffer: &'a mut [u8; ID_LEN]) -> &'a str {
-        self.0.hyphenated().encode_lower(buffer)
+    /// The canonical text.
+    pub(crate) fn text(&self) -> [u8; ID_LEN] {
+        let mut digits = [0; 32];
+        let (words, _) = self.0.as_bytes().as_chunks();
+        for (eight, word) in digits.as_chunks_mut().0.iter_mut().zip(words) {
+            *eight = hexadecimal(u32::from_be_bytes(*word));
+        }
+        let mut text = [b'-'; ID_LEN];
+        for (from, to) in PARTS {
+            text[to].copy_from_slice(&digits[from]);
+        }
+        text
     }
 
     /// Sixty-four of the random bits: a hash that costs nothing.
@@ -47,6 +56,37 @@ impl OperationId {
         // The top bits of byte 8 hold the fixed variant; fold in other random ones.
         u64::from_be_bytes([a, b, c, d, e, f, g, h]) ^ u64::from(self.0.as_bytes()[0]) << 56
     }
+}
+
+/// Where the digits stand, and where they stand in the text.
+const PARTS: [(Range<usize>, Range<usize>); 5] = [
+    (0..8, 0..8),
+    (8..12, 9..13),
+    (12..16, 14..18),
+    (16..20, 19..23),
+    (20..32, 24..36),
+];
+
+/// The eight digits of a number. All at once, and without a table, which would be in no cache by the time of the next
+/// request.
+fn hexadecimal(number: u32) -> [u8; 8] {
+    let mut digits = u64::from(number);
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = (digits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    let to_letter = u64::from(b'a' - b'9' - 1);
+    (digits + 0x3030_3030_3030_3030 + letters * to_letter).to_be_bytes()
+}
+
+/// The number of which these are the digits; any number, if they are none.
+fn number([a, b, c, d, e, f, g, h]: [u8; 8]) -> u32 {
+    let text = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let letters = text >> 6 & 0x0101_0101_0101_0101;
+    let mut digits = ((text & 0x0f0f_0f0f_0f0f_0f0f) + letters * 9) & 0x0f0f_0f0f_0f0f_0f0f;
+    digits = (digits | digits >> 4) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | digits >> 8) & 0x0000_ffff_0000_ffff;
+    (digits | digits >> 16) as u32
 }
 
 thread_local! {
@@ -79,14 +119,13 @@ fn random_bytes() -> [u8; 16] {
 
 impl fmt::Debug for OperationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; ID_LEN];
-        write!(f, "OperationId({}..)", &self.encode(&mut text)[..8])
+        write!(f, "OperationId({}..)", &self.to_string()[..8])
     }
 }
 
 impl fmt::Display for OperationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.encode(&mut [0; ID_LEN]))
+        fmt::Display::fmt(self.0.as_hyphenated(), f)
     }
 }
 
@@ -107,10 +146,22 @@ impl FromStr for OperationId {
 
     /// One text per id: other spellings of the same UUID are no ids, so that one operation has one URL.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let canonical = text.len() == ID_LEN && !text.bytes().any(|byte| byte.is_ascii_uppercase());
-        match Uuid::try_parse(text) {
-            Ok(id) if canonical => Ok(Self(id)),
-            _ => Err(InvalidId),
+        let text: &[u8; ID_LEN] = text.as_bytes().try_into().map_err(|_| InvalidId)?;
+        let mut digits = [0; 32];
+        for (to, from) in PARTS {
+            digits[to].copy_from_slice(&text[from]);
+        }
+        let mut id = [0; 16];
+        let (eights, _) = digits.as_chunks();
+        for (word, eight) in id.as_chunks_mut().0.iter_mut().zip(eights) {
+            *word = number(*eight).to_be_bytes();
+        }
+        let id = Self(Uuid::from_bytes(id));
+        // It is the text of an id if it is the text of this one.
+        if id.text() == *text {
+            Ok(id)
+        } else {
+            Err(InvalidId)
         }
     }
 }
@@ -144,6 +195,27 @@ mod tests {
         ] {
             assert_eq!(other.parse::<OperationId>(), Err(InvalidId), "{other}");
         }
+    }
+
+    #[test]
+    fn of_all_texts_next_to_an_id_those_are_ids_that_a_uuid_has() {
+        for _ in 0..20 {
+            let id = OperationId::random();
+            let text = id.text();
+            assert_eq!(text, *id.to_string().as_bytes());
+            for (at, byte) in (0..ID_LEN).flat_map(|at| (0..128).map(move |byte| (at, byte))) {
+                let mut other = text;
+                other[at] = byte;
+                let other = str::from_utf8(&other).unwrap();
+                let uuid = Uuid::try_parse(other).ok();
+                let canonical = uuid.filter(|uuid| uuid.to_string() == other);
+                assert_eq!(other.parse().ok(), canonical.map(OperationId), "{other}");
+            }
+        }
+        assert_eq!(
+            "ä".repeat(ID_LEN / 2).parse::<OperationId>(),
+            Err(InvalidId)
+        );
     }
 
     #[test]
