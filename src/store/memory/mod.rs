@@ -511,7 +511,7 @@ impl Store for MemoryStore {
 
     fn mark_read(&self, id: OperationId) {
         self.shard(id)
-            .write(|kept| kept.mark_read(id, &self.ledger));
+            .write_if(|kept| kept.mark_read(id, &self.ledger));
     }
 
     fn set_aside(&self, bytes: u64) -> bool {

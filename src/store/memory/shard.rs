@@ -34,6 +34,19 @@ impl Shard {
     pub(super) fn write<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
         let mut kept = self.lock();
         let answer = change(&mut kept);
+        self.changed(kept);
+        answer
+    }
+
+    /// Changes something, unless it is as it should be: then `change` says `false`.
+    pub(super) fn write_if(&self, change: impl FnOnce(&mut Kept) -> bool) {
+        let mut kept = self.lock();
+        if change(&mut kept) {
+            self.changed(kept);
+        }
+    }
+
+    fn changed(&self, kept: MutexGuard<'_, Kept>) {
         self.next_due.store(Tick::encode(kept.next_due()), Relaxed);
         self.next_fall
             .store(Tick::encode(kept.next_fall()), Relaxed);
@@ -44,7 +57,6 @@ impl Shard {
         while let Some((part, capacity)) = misfit {
             misfit = self.refit(part, capacity);
         }
-        answer
     }
 
     /// Moves what has become too small or too large. Gives what is to be moved next.

@@ -337,17 +337,19 @@ impl Kept {
         Settled::Done(entry.record.clone())
     }
 
-    /// Notes that the result was read, unless there is none, or it is noted already.
+    /// Notes that the result was read; `false` if there is none, or it is noted already.
     /// What has expired meanwhile may be marked all the same: it goes as soon as it is swept.
-    pub(super) fn mark_read(&mut self, id: OperationId, ledger: &Ledger) {
+    pub(super) fn mark_read(&mut self, id: OperationId, ledger: &Ledger) -> bool {
         let hash = id.hash64();
         let found = self.entries.find_mut(hash, |entry| entry.record.id == id);
-        if let Some(entry) = found.filter(|entry| entry.is_unread()) {
-            entry.place |= READ;
-            self.read += 1;
-            self.evictable.extend(entry.eviction().map(Reverse));
-            ledger.was_read(entry.record.size() as u64);
-        }
+        let Some(entry) = found.filter(|entry| entry.is_unread()) else {
+            return false;
+        };
+        entry.place |= READ;
+        self.read += 1;
+        self.evictable.extend(entry.eviction().map(Reverse));
+        ledger.was_read(entry.record.size() as u64);
+        true
     }
 
     /// Lets go of an operation that has ended, or of any.
