@@ -29,8 +29,9 @@ pub const STATUS_DOCUMENT: &str = "application/json";
 /// ```
 pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
     let record = view.record();
+    let id = view.links().id();
     out.extend_from_slice(b"{\"id\":\"");
-    out.extend_from_slice(&view.links().id());
+    out.extend_from_slice(&id);
     out.extend_from_slice(b"\",\"status\":\"");
     out.extend_from_slice(view.phase().as_str().as_bytes());
     out.push(b'"');
@@ -81,7 +82,7 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b",\"links\":{\"monitor\":\"");
     let begin = out.len();
-    view.links().write(out, "");
+    view.links().write_named(out, &id, "");
     let monitor = begin..out.len();
     out.extend_from_slice(b"\",\"status\":\"");
     out.extend_from_within(monitor.clone());

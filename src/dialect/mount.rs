@@ -204,6 +204,11 @@ impl<'a> Links<'a> {
 
     /// Appends the URL of the operation's monitor and `suffix`, such as `/result`.
     pub fn write(self, out: &mut Vec<u8>, suffix: &str) {
+        self.write_named(out, &self.id(), suffix);
+    }
+
+    /// As [`write`](Self::write) does, where the operation's name is at hand.
+    pub(crate) fn write_named(self, out: &mut Vec<u8>, id: &[u8; ID_LEN], suffix: &str) {
         if !self.origin.is_empty() {
             out.extend_from_slice(self.origin.as_bytes());
         }
@@ -211,7 +216,7 @@ impl<'a> Links<'a> {
         out.reserve(url.len() + 1 + ID_LEN + suffix.len());
         out.extend_from_slice(url.as_bytes());
         out.push(b'/');
-        out.extend_from_slice(&self.id());
+        out.extend_from_slice(id);
         out.extend_from_slice(suffix.as_bytes());
     }
 
