@@ -6,6 +6,8 @@ use tokio::task::JoinHandle;
 
 /// Spawns in the caller's span.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    // In a box of its own, since spawning moves what is spawned three times.
+    let task = Box::pin(task);
     #[cfg(feature = "tracing")]
     if !tracing::Span::current().is_disabled() {
         return tokio::spawn(tracing::Instrument::in_current_span(task));

@@ -421,8 +421,7 @@ where
             let (target, live, terms) = (&**target, &*live, &**terms);
             let engine = place.engine().clone();
             let execution = execute(place, live, target, terms, work, hold.is_some());
-            // In a box, so that spawning moves little.
-            let mut guarded = Box::pin(Guarded::new(execution, live, terms));
+            let mut guarded = pin!(Guarded::new(execution, live, terms));
             loop {
                 let turn = poll_fn(|cx| {
                     if let Some(step) = early.take() {
