@@ -1,7 +1,7 @@
 //! One of the parts that a store is cut into, so that few callers meet at one lock.
 
 use super::{
-    kept::{Burials, Entries, Kept, Order, Part, Timeline, Tombstones},
+    kept::{Burials, Kept, Line, Numbers, Part, Timeline, Tombstones},
     time::Tick,
 };
 use std::sync::{
@@ -66,12 +66,12 @@ impl Shard {
     #[cold]
     fn refit(&self, part: Part, capacity: usize) -> Option<(Part, usize)> {
         match part {
-            Part::Entries => self.exchange(Entries::with_capacity(capacity), Kept::refit_entries),
+            Part::Numbers => self.exchange(Numbers::with_capacity(capacity), Kept::refit_numbers),
+            Part::Line => self.exchange(Line::with_capacity(capacity), Kept::refit_line),
             Part::Agenda => self.exchange(Timeline::with_capacity(capacity), Kept::refit_agenda),
             Part::Evictable => {
                 self.exchange(Timeline::with_capacity(capacity), Kept::refit_evictable)
             }
-            Part::Order => self.exchange(Order::with_capacity(capacity), Kept::refit_order),
             Part::Tombstones => {
                 self.exchange(Tombstones::with_capacity(capacity), Kept::refit_tombstones)
             }

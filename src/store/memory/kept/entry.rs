@@ -42,9 +42,11 @@ impl Rerun {
     }
 }
 
-/// A record, and what the store knows of it. Small, since a table is never full.
+/// A record, and what the store knows of it. Two of them fill a cache line.
 pub(crate) struct Entry {
     pub(crate) record: Arc<Record>,
+    /// That of its id, which is far away in the record.
+    pub(super) hash: u64,
     /// Its place in the order of creation, above a bit that tells whether others can run it, and one whether its result
     /// was read.
     pub(super) place: u64,
@@ -59,14 +61,11 @@ pub(super) const RERUN: u64 = 2;
 impl Entry {
     pub(crate) fn new(record: Arc<Record>, sequence: u64) -> Self {
         Self {
+            hash: record.id.hash64(),
             record,
             place: sequence << 2,
             due: None,
         }
-    }
-
-    pub(super) fn hash(&self) -> u64 {
-        self.record.id.hash64()
     }
 
     /// Its place in the order of creation; also the token of its first claim.
@@ -123,15 +122,15 @@ impl Entry {
     }
 
     /// Whether this is what an item of the agenda means.
-    pub(super) fn is_due(&self, due: Tick, hash: u64) -> bool {
-        self.due == Some(due) && self.hash() == hash
+    pub(super) fn is_due(&self, due: Tick) -> bool {
+        self.due == Some(due)
     }
 
     /// What the queue of read results knows it by.
     pub(super) fn eviction(&self) -> Option<(Tick, u64)> {
         self.ended()
             .filter(|_| self.is_read())
-            .map(|ended| (ended, self.hash()))
+            .map(|ended| (ended, self.hash))
     }
 }
 

@@ -1,15 +1,15 @@
 //! Whether tables and queues are as large as what is in them needs, and moving them to others that are.
 
-use super::{Burials, Entries, Entry, Kept, Order, SMALL, Timeline, Tombstone, Tombstones};
+use super::{Burials, Kept, Line, Numbers, SMALL, Timeline, Tombstone, Tombstones};
 use std::{collections::VecDeque, mem};
 
 /// What is to be moved to an allocation of another size. See [`Kept::misfit`].
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
-    Entries,
+    Numbers,
+    Line,
     Agenda,
     Evictable,
-    Order,
     Tombstones,
     Burials,
 }
@@ -19,13 +19,11 @@ impl Kept {
     ///
     /// A part that is filled up before somebody has seen to this grows by itself.
     pub(crate) fn misfit(&self) -> Option<(Part, usize)> {
+        let [numbers, room_for_numbers, buckets] = self.entries.table_size();
+        let [line, room_in_line] = self.entries.line_size();
         let parts = [
-            (
-                Part::Entries,
-                self.entries.len(),
-                self.entries.capacity(),
-                self.entries.num_buckets(),
-            ),
+            (Part::Numbers, numbers, room_for_numbers, buckets),
+            (Part::Line, line, room_in_line, room_in_line),
             (
                 Part::Agenda,
                 self.agenda.len(),
@@ -37,12 +35,6 @@ impl Kept {
                 self.evictable.len(),
                 self.evictable.capacity(),
                 self.evictable.capacity(),
-            ),
-            (
-                Part::Order,
-                self.order.len(),
-                self.order.capacity(),
-                self.order.capacity(),
             ),
             (
                 Part::Tombstones,
@@ -64,25 +56,12 @@ impl Kept {
         })
     }
 
-    /// Moves the entries to `new`, if they fit. What is in `new` then is to be freed.
-    pub(crate) fn refit_entries(&mut self, new: &mut Entries) {
-        if new.capacity() <= self.entries.len() {
-            return;
-        }
-        // By the queue, which has the hashes at hand, and not by the records, which are all over the memory.
-        for &(sequence, hash) in &self.order {
-            let found = self
-                .entries
-                .find_entry(hash, |entry| entry.sequence() == sequence);
-            if let Ok(found) = found {
-                new.insert_unique(hash, found.remove().0, Entry::hash);
-            }
-        }
-        debug_assert!(
-            self.entries.is_empty(),
-            "all that was created stands in the queue"
-        );
-        mem::swap(&mut self.entries, new);
+    pub(crate) fn refit_numbers(&mut self, new: &mut Numbers) {
+        self.entries.refit_numbers(new);
+    }
+
+    pub(crate) fn refit_line(&mut self, new: &mut Line) {
+        self.entries.refit_line(new);
     }
 
     pub(crate) fn refit_agenda(&mut self, new: &mut Timeline) {
@@ -91,10 +70,6 @@ impl Kept {
 
     pub(crate) fn refit_evictable(&mut self, new: &mut Timeline) {
         redraw(&mut self.evictable, new);
-    }
-
-    pub(crate) fn refit_order(&mut self, new: &mut Order) {
-        refill(&mut self.order, new);
     }
 
     pub(crate) fn refit_tombstones(&mut self, new: &mut Tombstones) {
@@ -120,7 +95,7 @@ fn redraw(timeline: &mut Timeline, new: &mut Timeline) {
     }
 }
 
-fn refill<T>(queue: &mut VecDeque<T>, new: &mut VecDeque<T>) {
+pub(super) fn refill<T>(queue: &mut VecDeque<T>, new: &mut VecDeque<T>) {
     if new.capacity() > queue.len() {
         new.extend(queue.drain(..));
         mem::swap(queue, new);

@@ -1,10 +1,15 @@
 //! What one shard keeps, under its lock.
 
+mod entries;
 mod entry;
 mod fit;
 
-use self::entry::{READ, RERUN, Right, drop_rerun};
+use self::{
+    entries::Entries,
+    entry::{READ, RERUN, Right, drop_rerun},
+};
 pub(super) use self::{
+    entries::{Line, Numbers},
     entry::{Entry, Rerun, Tombstone},
     fit::Part,
 };
@@ -27,14 +32,12 @@ use std::{
 /// Queues and tables below this many items are not worth making smaller.
 const SMALL: usize = 64;
 
-pub(super) type Entries = HashTable<Entry>;
 /// Moments and hashes, the first moment first.
 pub(super) type Timeline = BinaryHeap<Reverse<(Tick, u64)>>;
-pub(super) type Order = VecDeque<(u64, u64)>;
 pub(super) type Tombstones = HashTable<Tombstone>;
 pub(super) type Burials = VecDeque<(Tick, u64)>;
 
-/// What a shard keeps, and the queues that tell what is due and what came when.
+/// What a shard keeps, and the queues that tell what is due.
 ///
 /// The queues name entries by time and hash, and are not told when an entry goes: items that name nothing any more
 /// are stale. Their first items never are, and stale ones are swept out when they outnumber the others.
@@ -49,8 +52,6 @@ pub(super) struct Kept {
     read: usize,
     /// Of those, the first to end first.
     evictable: Timeline,
-    /// What was created, oldest first: sequence and hash.
-    order: Order,
     tombstones: Tombstones,
     /// What falls next. In order because each tombstone stands equally long from when it is set, be it late: so none has to
     /// be put in between.
@@ -128,10 +129,7 @@ impl Kept {
 
     /// Place and hash of what was created last before `sequence`. It may be gone.
     pub(super) fn created_before(&self, sequence: u64) -> Option<(u64, u64)> {
-        let newer = self
-            .order
-            .partition_point(|(created, _)| *created < sequence);
-        self.order.get(newer.checked_sub(1)?).copied()
+        self.entries.before(sequence)
     }
 
     /// The claim of an operation, while it holds.
@@ -146,7 +144,7 @@ impl Kept {
             let due = now.after(rerun.start_within);
             entry.due = Some(due);
             self.dated += 1;
-            self.agenda.push(Reverse((due, entry.hash())));
+            self.agenda.push(Reverse((due, entry.hash)));
         }
         self.reruns.insert(entry.sequence(), rerun);
         self.insert(entry);
@@ -235,9 +233,7 @@ impl Kept {
 
     /// Keeps a new entry, whose id must not be here and whose sequence must be the greatest so far.
     pub(super) fn insert(&mut self, entry: Entry) {
-        let hash = entry.hash();
-        self.order.push_back((entry.sequence(), hash));
-        self.entries.insert_unique(hash, entry, Entry::hash);
+        self.entries.insert(entry);
     }
 
     /// Ends an operation, if `by` may. `None` if the ledger has no room; `ending` is then left where it is.
@@ -403,9 +399,7 @@ impl Kept {
             .filter(|Reverse((due, _))| *due <= now)
             .copied()?;
         self.agenda.pop();
-        let entry = self
-            .entries
-            .find_mut(hash, |entry| entry.is_due(due, hash))?;
+        let entry = self.entries.find_mut(hash, |entry| entry.is_due(due))?;
         let stop = match entry.right(&self.reruns) {
             Some(Right::Offered) => Stop::NotStarted,
             _ => Stop::TimedOut,
@@ -437,7 +431,7 @@ impl Kept {
         };
         self.remove(
             hash,
-            |entry| entry.is_due(due, hash) && entry.has_expired(now),
+            |entry| entry.is_due(due) && entry.has_expired(now),
             falls,
             debris,
         )
@@ -474,10 +468,9 @@ impl Kept {
         falls: Option<Tick>,
         debris: &mut Debris,
     ) -> bool {
-        let Ok(found) = self.entries.find_entry(hash, is_it) else {
+        let Some(mut entry) = self.entries.remove(hash, is_it) else {
             return false;
         };
-        let (mut entry, _) = found.remove();
         debris
             .reruns
             .extend(drop_rerun(&mut entry, &mut self.reruns));
@@ -510,22 +503,14 @@ impl Kept {
             entries,
             agenda,
             evictable,
-            order,
             ..
         } = self;
         let is_due = |&Reverse((due, hash)): &Reverse<(Tick, u64)>| {
-            entries
-                .find(hash, |entry| entry.is_due(due, hash))
-                .is_some()
+            entries.find(hash, |entry| entry.is_due(due)).is_some()
         };
         let was_read = |&Reverse(named): &Reverse<(Tick, u64)>| {
             entries
                 .find(named.1, |entry| entry.eviction() == Some(named))
-                .is_some()
-        };
-        let is_here = |&(sequence, hash): &(u64, u64)| {
-            entries
-                .find(hash, |entry| entry.sequence() == sequence)
                 .is_some()
         };
         while agenda.peek().is_some_and(|item| !is_due(item)) {
@@ -534,17 +519,11 @@ impl Kept {
         while evictable.peek().is_some_and(|item| !was_read(item)) {
             evictable.pop();
         }
-        while order.front().is_some_and(|item| !is_here(item)) {
-            order.pop_front();
-        }
         if agenda.len() > 2 * self.dated + SMALL {
             agenda.retain(is_due);
         }
         if evictable.len() > 2 * self.read + SMALL {
             evictable.retain(was_read);
-        }
-        if order.len() > 2 * entries.len() + SMALL {
-            order.retain(is_here);
         }
     }
 }
@@ -600,24 +579,19 @@ mod tests {
             let queues = [
                 [kept.agenda.len(), kept.agenda.capacity()],
                 [kept.evictable.len(), kept.evictable.capacity()],
-                [kept.order.len(), kept.order.capacity()],
+                kept.entries.line_size(),
                 [kept.burials.len(), kept.burials.capacity()],
             ];
             let [items, capacities] =
                 [0, 1].map(|at| queues.iter().map(|queue| queue[at]).sum::<usize>());
-            let tables = kept.entries.num_buckets() + kept.tombstones.num_buckets();
+            let [numbers, _, buckets] = kept.entries.table_size();
             [
-                kept.entries.len() + kept.tombstones.len() + items,
-                tables + capacities,
+                numbers + kept.tombstones.len() + items,
+                buckets + kept.tombstones.num_buckets() + capacities,
             ]
         };
         let all = store.shards.iter().map(|shard| shard.read(of));
         all.fold([0, 0], |sum, one| [sum[0] + one[0], sum[1] + one[1]])
-    }
-
-    #[test]
-    fn an_entry_is_small() {
-        assert_eq!(size_of::<Entry>(), 24);
     }
 
     #[test]
@@ -637,7 +611,8 @@ mod tests {
         }
         // Some 300 have come and gone behind it.
         store.shard(first).read(|kept| {
-            let queues = [kept.agenda.len(), kept.evictable.len(), kept.order.len()];
+            let [line, _] = kept.entries.line_size();
+            let queues = [kept.agenda.len(), kept.evictable.len(), line];
             assert!(queues.iter().all(|len| *len <= SMALL + 2), "{queues:?}");
         });
         let [items, room] = sizes(&store);
