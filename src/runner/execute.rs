@@ -1,0 +1,157 @@
+//! Calling the inner service, and taking in what it answers.
+
+use super::{BoxError, OperationHandle, Terms, Work, capture};
+use crate::{
+    defer::rebuild::Driver,
+    operations::{CompleteError, Engine, Live, Place},
+    record::{Capture, Stop, StoredResponse, TooLarge},
+};
+use bytes::Bytes;
+use http::{Request, Response, response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tower_service::Service;
+
+/// What the inner service has answered.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    /// For a client that waits.
+    pub(crate) head: Option<Box<response::Parts>>,
+    pub(crate) stored: StoredResponse,
+    /// The verdict.
+    pub(super) is_failure: bool,
+}
+
+pub(super) enum Failure<E> {
+    /// The inner service returned an error.
+    Inner(E),
+    Stop(Stop, Option<BoxError>),
+}
+
+impl<E> From<TooLarge> for Failure<E> {
+    fn from(TooLarge: TooLarge) -> Self {
+        Self::Stop(Stop::TooLarge, None)
+    }
+}
+
+impl<E> From<CompleteError> for Failure<E> {
+    fn from(error: CompleteError) -> Self {
+        match error {
+            CompleteError::Interim => Self::Stop(Stop::Errored, None),
+            CompleteError::Body(cause) => Self::Stop(Stop::Errored, Some(cause)),
+            CompleteError::TooLarge => Self::Stop(Stop::TooLarge, None),
+            CompleteError::Store(error) => Self::Stop(Stop::Errored, Some(error.into())),
+        }
+    }
+}
+
+/// Waits for the turn, calls the inner service, takes its whole response in.
+pub(super) fn execute<'a, S, B, R>(
+    place: &'a mut Place,
+    live: &'a Arc<Live>,
+    target: &'a str,
+    terms: &'a Terms,
+    work: Work<S, B>,
+    held: bool,
+) -> impl Future<Output = Result<Captured, Failure<S::Error>>> + use<'a, S, B, R>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+{
+    let Work {
+        mut inner,
+        mut request,
+        mut driver,
+    } = work;
+    async move {
+        place.run().await;
+        let ready = poll_fn(|cx| inner.poll_ready(cx)).await;
+        // Where it refuses to be called it has begun all the same: what never began could not fail as it did.
+        if !live.start(place.engine()) {
+            // It was told to stop at this very moment, and is about to be dropped.
+            return pending().await;
+        }
+        ready.map_err(Failure::Inner)?;
+        let handle = OperationHandle::new(live.clone());
+        request.extensions_mut().insert(handle);
+        let response = beside(&mut driver, inner.call(unboxed(request))).await;
+        let response = response.map_err(Failure::Inner)?;
+        let engine = place.engine();
+        let (is_failure, head, begun, body) = begin(engine, target, terms, response, held)?;
+        // In a box: while the handler runs, which may be long, no room is set aside for what comes after it.
+        let captured = Box::pin(capture(&engine.store, begun, body));
+        let stored = beside(&mut driver, captured).await?;
+        Ok(Captured {
+            head,
+            stored,
+            is_failure,
+        })
+    }
+}
+
+/// Frees the box. Moved out of in an `async` block, it would stay to the block's end.
+#[expect(clippy::boxed_local)]
+fn unboxed<T>(boxed: Box<T>) -> T {
+    *boxed
+}
+
+type Begun<R> = (bool, Option<Box<response::Parts>>, Capture, R);
+
+/// Whether the response is a failure, its head if somebody waits for it, and what is to be captured.
+///
+/// A function, since an `async` block would hold a head that it has looked at while the body comes in.
+fn begin<R: Body, E>(
+    engine: &Engine,
+    target: &str,
+    terms: &Terms,
+    response: Response<R>,
+    held: bool,
+) -> Result<Begun<R>, Failure<E>> {
+    let (head, body) = response.into_parts();
+    if head.status.is_informational() {
+        let cause = format!("a deferred request was answered {}", head.status);
+        return Err(Failure::Stop(Stop::Errored, Some(cause.into())));
+    }
+    let is_failure = engine.is_failure(&head);
+    let begun = Capture::begin(&head, target, body.size_hint().lower(), terms.response_body)?;
+    let head = held.then(|| Box::new(head));
+    Ok((is_failure, head, begun, body))
+}
+
+pin_project! {
+    /// Polls what a request body is made by beside whoever reads the body.
+    ///
+    /// A type, since an `async fn` would hold the work several times over, and each operation pays for its size.
+    struct Beside<'a, F> {
+        driver: &'a mut Option<Box<Driver>>,
+        #[pin]
+        work: F,
+    }
+}
+
+fn beside<F: Future>(driver: &mut Option<Box<Driver>>, work: F) -> Beside<'_, F> {
+    Beside { driver, work }
+}
+
+impl<F: Future> Future for Beside<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        if let Poll::Ready(done) = this.work.poll(cx) {
+            return Poll::Ready(done);
+        }
+        // What it has made wakes the work.
+        if let Some(driver) = this.driver {
+            let _ = Pin::new(driver).poll(cx);
+        }
+        Poll::Pending
+    }
+}
