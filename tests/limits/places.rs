@@ -1,0 +1,107 @@
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn beyond_running_operations_wait_in_their_order_and_beyond_accepted_there_is_503() {
+    let (handler, gate) = gated();
+    let operations = limited(|limits| {
+        limits.running = 2;
+        limits.accepted = 3;
+    });
+    let operations = operations.build().unwrap();
+    let client = with(&operations, &handler);
+    let mut accepted = Vec::new();
+    for _ in 0..5 {
+        accepted.push(client.submit().await);
+    }
+    settled().await;
+    assert_eq!(
+        (operations.usage().running, operations.usage().accepted),
+        (2, 3)
+    );
+    let refused = client.send(sized(1)).await;
+    refused.is_problem(503, "full");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // From the head alone.
+    let request = post("/")
+        .header("expect", "100-continue")
+        .body(unread())
+        .unwrap();
+    client.send(request).await.is_problem(503, "full");
+
+    let mut running = 2;
+    for ended in 0..5 {
+        gate.add_permits(1);
+        end_of(&operations, accepted[ended].id()).await;
+        settled().await;
+        running = (running + 1).min(5);
+        for (at, answer) in accepted.iter().enumerate() {
+            let started = operations.get(answer.id()).await.unwrap().unwrap().started;
+            assert_eq!(started.is_some(), at < running, "{at} after {ended}");
+        }
+    }
+    assert_eq!(
+        (operations.usage().running, operations.usage().accepted),
+        (0, 0)
+    );
+    assert_eq!(client.send(sized(1)).await.status, 202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn uploads_take_places_among_the_accepted() {
+    let operations = limited(|limits| {
+        limits.running = 1;
+        limits.accepted = 1;
+    });
+    let operations = operations.build().unwrap();
+    let client = with(&operations, &takes(secs(60)));
+    client.submit().await;
+    let (sender, body) = sending();
+    let uploading = tokio::spawn({
+        let client = client.clone();
+        async move { client.send(post("/").body(body).unwrap()).await }
+    });
+    settled().await;
+    client.send(sized(1)).await.is_problem(503, "full");
+    sender.send(Err(Fault("reset"))).unwrap();
+    assert_eq!(uploading.await.unwrap().status, 400);
+    assert_eq!(client.send(sized(1)).await.status, 202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_operation_gives_its_place_back_at_once() {
+    let operations = limited(|limits| {
+        limits.running = 1;
+        limits.accepted = 1;
+    });
+    let operations = operations.build().unwrap();
+    let client = with(&operations, &takes(secs(60)));
+    let (running, queued) = (client.submit().await, client.submit().await);
+    for id in [queued.id(), running.id()] {
+        client.send(sized(1)).await.is_problem(503, "full");
+        operations.cancel(id).await.unwrap();
+        settled().await;
+        client.submit().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_gets_no_turn_in_time_is_not_started() {
+    let (handler, _gate) = gated();
+    let operations = limited(|limits| {
+        limits.running = 1;
+        limits.start_within = secs(20);
+    });
+    let operations = operations.build().unwrap();
+    let client = with(&operations, &handler);
+    client.submit().await;
+    let began = Instant::now();
+    let second = client.submit().await;
+    let record = end_of(&operations, second.id()).await;
+    assert_eq!(began.elapsed(), secs(20));
+    assert!(record.started.is_none());
+    let answer = client.get(&second.location()).await;
+    answer.is_problem(500, "not-started");
+    assert_eq!(answer.header("operation-outcome"), Some("failed"));
+    assert_eq!(answer.header("retry-after"), None);
+    assert_eq!((handler.calls(), operations.usage().accepted), (1, 0));
+}

@@ -1,0 +1,184 @@
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_request_body_over_its_bound_is_413() {
+    let handler = takes(secs(1));
+    let operations = limited(|limits| limits.request_body = 10).build().unwrap();
+    let client = with(&operations, &handler);
+    client.send(sized(11)).await.is_problem(413, "too-large");
+    // Told only by its bytes.
+    let (sender, body) = sending();
+    send(&sender, "12345");
+    send(&sender, "123456");
+    drop(sender);
+    let answer = client.send(post("/").body(body).unwrap()).await;
+    answer.is_problem(413, "too-large");
+    assert_eq!(answer.header("retry-after"), None);
+    // Told by its head, and not read at all where that does no harm.
+    let declared = post("/")
+        .header("expect", "100-continue")
+        .header("content-length", "11");
+    let answer = client.send(declared.body(unread()).unwrap()).await;
+    answer.is_problem(413, "too-large");
+    is_idle(&operations);
+    assert_eq!(handler.calls(), 0);
+
+    assert_eq!(client.send(sized(10)).await.status, 202);
+    let (sender, body) = sending();
+    send(&sender, "12345");
+    send(&sender, "67890");
+    drop(sender);
+    assert_eq!(client.send(post("/").body(body).unwrap()).await.status, 202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_may_take_longer_and_shorter_requests() {
+    let operations = limited(|limits| limits.request_body = 10).build().unwrap();
+    for (bytes, takes_eleven) in [(5, false), (11, true), (u64::MAX, true)] {
+        let layer = operations.layer().request_body(bytes);
+        let client = Client(layer.wrap(takes(secs(1))));
+        let answer = client.send(sized(11)).await;
+        assert_eq!(answer.status == 202, takes_eleven, "{bytes}: {answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn uploads_in_progress_have_a_bound_together() {
+    let operations = limited(|limits| limits.uploading_bytes = 10)
+        .build()
+        .unwrap();
+    let client = with(&operations, &takes(secs(1)));
+    let (sender, body) = sending();
+    let first = tokio::spawn({
+        let client = client.clone();
+        // What is announced takes no room.
+        let request = post("/").header("content-length", "9").body(body);
+        async move { client.send(request.unwrap()).await }
+    });
+    settled().await;
+    assert_eq!(
+        (
+            operations.usage().uploading,
+            operations.usage().uploading_bytes
+        ),
+        (1, 0)
+    );
+    send(&sender, "123456");
+    settled().await;
+    assert_eq!(operations.usage().uploading_bytes, 6);
+
+    let refused = client.send(sized(5)).await;
+    refused.is_problem(503, "full");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(client.send(sized(4)).await.status, 202);
+    drop(sender);
+    assert_eq!(first.await.unwrap().status, 202);
+    assert_eq!(
+        (
+            operations.usage().uploading,
+            operations.usage().uploading_bytes
+        ),
+        (0, 0)
+    );
+    assert_eq!(client.send(sized(10)).await.status, 202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_takes_too_long_is_408() {
+    let handler = takes(secs(1));
+    let operations = limited(|limits| limits.upload_time = secs(3))
+        .build()
+        .unwrap();
+    let client = with(&operations, &handler);
+    let (sender, body) = sending();
+    let drip = tokio::spawn(async move {
+        while sender
+            .send(Ok(Frame::data(Bytes::from_static(b"x"))))
+            .is_ok()
+        {
+            sleep(secs(1)).await;
+        }
+    });
+    let request = post("/").version(Version::HTTP_2).body(body).unwrap();
+    let answer = client.send(request).await;
+    answer.is_problem(408, "upload-timeout");
+    assert_eq!(answer.after, secs(3));
+    is_idle(&operations);
+    drip.await.unwrap();
+    // One that takes as long as it may is taken.
+    let (sender, body) = sending();
+    let late = async move {
+        sleep(secs(3) - Duration::from_millis(2)).await;
+        send(&sender, "late");
+    };
+    let request = post("/").body(body).unwrap();
+    assert_eq!(tokio::join!(client.send(request), late).0.status, 202);
+    settled().await;
+    assert_eq!(handler.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_breaks_is_400_and_leaves_nothing() {
+    let operations = Operations::builder().build().unwrap();
+    let client = with(&operations, &takes(secs(1)));
+    let (sender, body) = sending();
+    send(&sender, "half");
+    sender.send(Err(Fault("reset"))).unwrap();
+    let answer = client.send(post("/").body(body).unwrap()).await;
+    answer.is_problem(400, "upload-failed");
+    assert_eq!(answer.header("connection"), Some("close"));
+    is_idle(&operations);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_away_mid_upload_leaves_nothing() {
+    let handler = takes(secs(1));
+    let operations = Operations::builder().build().unwrap();
+    let client = with(&operations, &handler);
+    let (sender, body) = sending();
+    send(&sender, "half");
+    let request = post("/").body(body).unwrap();
+    let gone = tokio::time::timeout(secs(2), client.send(request)).await;
+    assert!(gone.is_err());
+    is_idle(&operations);
+    assert_eq!(handler.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_refused_upload_is_read_away_on_http_1_up_to_a_bound() {
+    let operations = limited(|limits| limits.request_body = 10).build().unwrap();
+    let client = with(&operations, &takes(secs(1)));
+    let mebibyte = Bytes::from(vec![b'x'; 1 << 20]);
+    for (pieces, closes) in [(15, false), (18, true)] {
+        let (sender, body) = sending();
+        for _ in 0..pieces {
+            send(&sender, mebibyte.clone());
+        }
+        drop(sender);
+        let answer = client.send(post("/").body(body).unwrap()).await;
+        answer.is_problem(413, "too-large");
+        assert_eq!(
+            answer.header("connection"),
+            closes.then_some("close"),
+            "{pieces}"
+        );
+    }
+    // Nor for ever.
+    let (_sender, body) = sending();
+    let request = post("/").header("content-length", "11").body(body).unwrap();
+    let answer = client.send(request).await;
+    assert_eq!(
+        (answer.after, answer.header("connection")),
+        (secs(5), Some("close"))
+    );
+    // Who has not begun to send is told not to.
+    let expecting = post("/")
+        .header("content-length", "11")
+        .header("expect", "100-Continue")
+        .body(unread());
+    let answer = client.send(expecting.unwrap()).await;
+    assert_eq!(
+        (answer.after, answer.header("connection")),
+        (Duration::ZERO, Some("close"))
+    );
+}
