@@ -656,8 +656,8 @@ async fn methods_that_are_not_deferred_have_no_keys() {
 #[tokio::test(start_paused = true)]
 async fn repeats_meet_in_a_store_that_takes_its_time() {
     for prefer in ["wait=0", "wait=20"] {
-        let store = Faulty::default();
-        store.set_slow(1);
+        let store = Faulty::remote();
+        store.set_all(&How::Late(secs(1)));
         let handler = takes(secs(5));
         let operations = shared(Operations::builder().store(store.clone()));
         let client = client(&operations, &handler);
@@ -692,18 +692,18 @@ async fn repeats_meet_in_a_store_that_takes_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_down_refuses_what_has_a_key_and_runs_nothing() {
-    let store = Faulty::default();
+    let store = Faulty::remote();
     let handler = takes(secs(5));
     let operations = shared(Operations::builder().store(store.clone()));
     let client = client(&operations, &handler);
-    store.set_down(true);
+    store.set_all(&DOWN);
     for prefer in ["wait=0", "wait=20"] {
         let order = keyed("k").header("prefer", prefer).body(full("one report"));
         let answer = client.send(order.unwrap()).await;
         answer.is_problem(503, "unavailable");
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
-    store.set_down(false);
+    store.heal();
     assert_eq!(client.send(order("k")).await.status, 202);
     settled().await;
     assert_eq!((handler.calls(), operations.usage().running), (1, 1));

@@ -40,6 +40,22 @@ pub(crate) enum Verb {
     Sweep,
 }
 
+impl Verb {
+    const ALL: [Self; 11] = [
+        Self::Create,
+        Self::Claim,
+        Self::Release,
+        Self::Find,
+        Self::FindKey,
+        Self::List,
+        Self::Finish,
+        Self::Complete,
+        Self::Detach,
+        Self::Forget,
+        Self::Sweep,
+    ];
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum How {
     /// Does nothing, and says why.
@@ -138,6 +154,13 @@ impl Faulty {
     /// For the next so many calls.
     pub(crate) fn times(&self, verb: Verb, how: How, times: usize) {
         self.state.rules.lock().unwrap().insert(verb, (how, times));
+    }
+
+    /// From now on, every verb.
+    pub(crate) fn set_all(&self, how: &How) {
+        for verb in Verb::ALL {
+            self.set(verb, how.clone());
+        }
     }
 
     /// No longer.

@@ -7,9 +7,10 @@
 // Every test binary uses its own part of it.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
-mod faulty;
+#[path = "../common/store.rs"]
+mod store;
 
-pub use faulty::Faulty;
+pub(crate) use store::{Faulty, How};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, request};
@@ -32,7 +33,11 @@ use tokio::{
 use tower::{Service, ServiceExt};
 use tower_lro::{
     Builder, Limits, OperationHandle, OperationId, Operations, Owner, Record, Wrapped,
+    store::StoreErrorKind,
 };
+
+/// A store that can't be reached.
+pub(crate) const DOWN: How = How::Fail(StoreErrorKind::Unavailable);
 
 /// What handlers and bodies fail with.
 #[derive(Debug)]
