@@ -9,7 +9,7 @@ mod common {
 
 use bytes::Bytes;
 use common::exchange::{Collected, ask, one_place, request, submit};
-use common::hostile::{answer_to, fields, method, run, target};
+use common::hostile::{Words, answer_to, fields, method, run, target};
 use http::{Method, Response, header};
 use http_body_util::Full;
 use proptest::prelude::*;
@@ -127,6 +127,12 @@ fn dialect() -> impl Strategy<Value = ArchitectureCenter> {
     ])
 }
 
+const WORDS: Words = Words {
+    tails: &["/result"],
+    names: &["OnComplete"],
+    values: &["Stream"],
+};
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
@@ -134,8 +140,8 @@ proptest! {
     fn no_request_to_the_monitor_is_without_an_answer(
         dialect in dialect(),
         method in method(),
-        target in target(&["/result", "OnComplete=Stream"]),
-        fields in fields(&[]),
+        target in target("/operations", WORDS),
+        fields in fields(&[], &[]),
     ) {
         let answer = answer_to(|| operations(dialect), method.clone(), target, fields);
         match (answer.status().as_u16(), method.as_str()) {

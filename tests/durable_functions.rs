@@ -4,13 +4,15 @@
 
 mod common {
     pub(crate) mod exchange;
+    pub(crate) mod hostile;
 }
 
 use bytes::Bytes;
 use common::exchange::{
     Collected, ask, collected, document, is_delivered, request, response, submit,
 };
-use http::{Method, Request, Response, Uri, header};
+use common::hostile::{Words, answer_to, fields, method, target};
+use http::{Method, Request, Response, header};
 use http_body_util::Full;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -213,38 +215,41 @@ fn what_does_not_hold_a_request_is_left_in_it() {
     }
 }
 
-fn target() -> impl Strategy<Value = Uri> {
-    let id = "(00000000-0000-4000-8000-000000000000|[a-z0-9-]{0,8}|%[0-9a-f]{2})";
-    let rest = "(/terminate|/output|/suspend|/restart|/raiseEvent/[a-z%2]{0,4}|/|/x|)";
-    let query = "(top=[0-9-]{0,12}|runtimeStatus=[RunigFaled,%2C]{0,9}|createdTime(From|To)=[0-9T:Z.+-]{0,25}|instanceIdPrefix=[0-9a-f]{0,3}|[a-z&=%+]{0,9})";
-    let target = format!("/instances(/{id}{rest})?([?]{query}(&{query})?)?");
-    let targets = prop::string::string_regex(&target).unwrap();
-    targets.prop_filter_map("a URI", |target| target.parse().ok())
-}
+const WORDS: Words = Words {
+    tails: &[
+        "/terminate",
+        "/output",
+        "/suspend",
+        "/restart",
+        "/raiseEvent/x",
+    ],
+    names: &[
+        "top",
+        "runtimeStatus",
+        "createdTimeFrom",
+        "createdTimeTo",
+        "instanceIdPrefix",
+    ],
+    values: &["Running,Failed", "Running%2CFailed", "99999999999"],
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn no_request_is_without_an_answer_in_the_apis_form(
-        method in prop::sample::select(vec!["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PUT", "X"]),
-        target in target(),
-        token in prop::option::of("[ -~]{0,22}"),
+        method in method(),
+        target in target("/instances", WORDS),
+        fields in fields(&[TOKEN], &["1", "99999999999999999999"]),
         with_owner: bool,
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let answer = runtime.block_on(async {
-            let operations = match with_owner {
-                true => owned(),
-                false => builder().build().unwrap(),
-            };
-            let fields: Vec<_> = token.iter().map(|token| (TOKEN, &**token)).collect();
-            let mut request = request(method.parse().unwrap(), "/", &fields);
-            *request.uri_mut() = target;
-            ask(&operations, request).await
-        });
+        let operations = || match with_owner {
+            true => owned(),
+            false => builder().build().unwrap(),
+        };
+        let answer = answer_to(operations, method.clone(), target, fields);
         prop_assert_eq!(&answer.headers()[header::CACHE_CONTROL], "no-store");
-        match (answer.status().as_u16(), method) {
+        match (answer.status().as_u16(), method.as_str()) {
             (404, _) | (204, "OPTIONS") | (_, "HEAD") => prop_assert!(answer.body().is_empty()),
             (200, "GET") => prop_assert_eq!(&answer.body()[..], b"[]"),
             (400 | 405 | 501, _) => prop_assert!(document(&answer)["Message"].is_string()),

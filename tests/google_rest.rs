@@ -4,11 +4,13 @@
 
 mod common {
     pub(crate) mod exchange;
+    pub(crate) mod hostile;
 }
 
 use bytes::Bytes;
 use common::exchange::{Collected, ask, document, is_delivered, request, response, submit};
-use http::{Method, Request, StatusCode, Uri, header};
+use common::hostile::{Words, answer_to, fields, method, target};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -141,38 +143,41 @@ async fn an_error_that_is_not_of_googles_form_is_not_told_on() {
     }
 }
 
-fn target() -> impl Strategy<Value = Uri> {
-    let id = "(00000000-0000-4000-8000-000000000000|[a-z0-9-]{0,8}|%[0-9a-f]{2})";
-    let verb = "(:cancel|:wait|:|/|/x|)";
-    let query = "(timeout=[0-9.s-]{0,22}|filter=[a-z=+%]{0,9}|pageSize=[0-9-]{0,12}|pageToken=[a-z0-9]{0,22}|alt=media|[a-z&=%+]{0,9})";
-    let target = format!("/operations(/{id}{verb})?([?]{query}(&{query})?)?");
-    let targets = prop::string::string_regex(&target).unwrap();
-    targets.prop_filter_map("a URI", |target| target.parse().ok())
-}
+const WORDS: Words = Words {
+    tails: &[":cancel", ":wait", ":"],
+    names: &["timeout", "filter", "pageSize", "pageToken", "alt"],
+    values: &[
+        "1.5s",
+        "-1s",
+        "done=true",
+        "done%3Dfalse",
+        "media",
+        "99999999999",
+    ],
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn no_request_is_without_an_answer_in_googles_form(
-        method in prop::sample::select(vec!["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PATCH", "X"]),
-        target in target(),
+        method in method(),
+        target in target("/operations", WORDS),
+        fields in fields(&[], &[]),
         with_owner: bool,
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let answer = runtime.block_on(async {
+        let operations = || {
             let builder = Operations::builder().dialect(GoogleRest::new());
-            let operations = match with_owner {
+            let builder = match with_owner {
                 true => builder.owner(|_| Some(Owner::new("everybody"))),
                 false => builder,
             };
-            let mut request = request(method.parse().unwrap(), "/", &[]);
-            *request.uri_mut() = target;
-            ask(&operations.build().unwrap(), request).await
-        });
+            builder.build().unwrap()
+        };
+        let answer = answer_to(operations, method.clone(), target, fields);
         prop_assert_eq!(&answer.headers()[header::CACHE_CONTROL], "no-store");
         let status = answer.status();
-        match (status, method) {
+        match (status, method.as_str()) {
             (_, "HEAD") | (StatusCode::NO_CONTENT, "OPTIONS") => prop_assert!(answer.body().is_empty()),
             (StatusCode::OK, "GET") => prop_assert_eq!(&answer.body()[..], b"{}"),
             _ => {

@@ -4,13 +4,15 @@
 
 mod common {
     pub(crate) mod exchange;
+    pub(crate) mod hostile;
     pub(crate) mod store;
 }
 
 use bytes::Bytes;
 use common::exchange::{Collected, ask, collected, one_place, request, submit};
+use common::hostile::{self, Words, answer_to, method, run, target};
 use common::store::{CAUSE, Faulty, How, Verb};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -183,72 +185,41 @@ fn browsers_may_read_what_clients_need() {
 }
 
 /// Fields of requests, likely ones and others.
-fn field_value() -> impl Strategy<Value = HeaderValue> {
-    let likely = prop::sample::select(vec![
-        "application/http",
-        "application/http;q=0",
-        "application/http;q=0.0, */*",
-        "respond-async",
-        "respond-async, wait=1",
-        "4.0",
-        "4.01",
-        ",;=\"",
-        "application/http;q",
-    ]);
-    prop_oneof![
-        likely.prop_map(HeaderValue::from_static),
-        prop::collection::vec(any::<u8>(), 0..24)
-            .prop_filter_map("no field value", |bytes| HeaderValue::from_bytes(&bytes)
-                .ok()),
-    ]
-}
-
 fn fields() -> impl Strategy<Value = HeaderMap> {
-    let names = ["accept", "prefer", "odata-maxversion", "idempotency-key"];
-    let field = (prop::sample::select(names.to_vec()), field_value());
-    prop::collection::vec(field, 0..5).prop_map(|fields| {
-        let fields = fields.into_iter();
-        fields
-            .map(|(name, value)| (name.parse().unwrap(), value))
-            .collect()
-    })
+    hostile::fields(
+        &["odata-maxversion", "idempotency-key"],
+        &[
+            "application/http",
+            "application/http;q=0",
+            "application/http;q=0.0, */*",
+            "respond-async",
+            "respond-async, wait=1",
+            "4.0",
+            "4.01",
+            ",;=\"",
+            "application/http;q",
+        ],
+    )
 }
 
-fn target() -> impl Strategy<Value = Uri> {
-    let id = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
-    prop_oneof![
-        (
-            id,
-            "(/[a-z]{0,6}|:cancel|%20|)(\\?[ -~&&[^#\"<>\\\\^`{|}]]{0,16})?"
-        )
-            .prop_map(|(id, rest)| format!("/operations/{id}{rest}")),
-        "/operations[!-~&&[^#\"<>\\\\^`{|}]]{0,40}",
-        "/[!-~&&[^#\"<>\\\\^`{|}]]{0,16}",
-    ]
-    .prop_filter_map("no target", |text| text.parse().ok())
-}
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = { runtime }.enable_time().build().unwrap();
-    runtime.block_on(future)
-}
+const WORDS: Words = Words {
+    tails: &[":cancel", "/result"],
+    names: &[],
+    values: &[],
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn no_request_to_the_monitor_is_without_an_answer_in_odatas_form(
-        method in prop::sample::select(vec!["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PATCH", "X"]),
-        target in target(),
+        method in method(),
+        target in target("/operations", WORDS),
         fields in fields(),
     ) {
-        let mut request = request(method.parse().unwrap(), "/", &[]);
-        *request.uri_mut() = target;
-        request.headers_mut().extend(fields);
-        let answer = run(async { ask(&operations(), request).await });
+        let answer = answer_to(operations, method.clone(), target, fields);
         // Nothing is stored, so what is not about methods is unknown.
-        match (answer.status().as_u16(), method) {
+        match (answer.status().as_u16(), method.as_str()) {
             (204, "OPTIONS") | (404 | 405, "HEAD") => prop_assert!(answer.body().is_empty()),
             (404 | 405, _) => {
                 let error: Value = serde_json::from_slice(answer.body()).unwrap();

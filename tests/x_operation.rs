@@ -9,7 +9,7 @@ mod common {
 
 use bytes::Bytes;
 use common::exchange::{Collected, ask, collected, one_place, request, submit};
-use common::hostile::{answer_to, fields, method, run, target};
+use common::hostile::{Words, answer_to, fields, method, run, target};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use proptest::prelude::*;
@@ -184,6 +184,12 @@ fn dialect() -> impl Strategy<Value = XOperation> {
     ])
 }
 
+const WORDS: Words = Words {
+    tails: &["/result"],
+    names: &[],
+    values: &[],
+};
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
@@ -191,8 +197,8 @@ proptest! {
     fn no_request_to_the_monitor_is_without_an_answer(
         dialect in dialect(),
         method in method(),
-        target in target(&["/result"]),
-        fields in fields(&["x-operation", "x-resource"]),
+        target in target("/operations", WORDS),
+        fields in fields(&["x-operation", "x-resource"], &[]),
     ) {
         let operations = || Operations::builder().dialect(dialect).build().unwrap();
         let answer = answer_to(operations, method.clone(), target, fields);
