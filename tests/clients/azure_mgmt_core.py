@@ -13,7 +13,7 @@ from azure.mgmt.core.polling.arm_polling import (
     ARMPolling, AzureAsyncOperationPolling, BodyContentPolling, LocationPolling)
 from azure.mgmt.core.polling.async_arm_polling import AsyncARMPolling
 
-from harness import BASE, main, test
+from harness import BASE, comes, main, test
 
 GROUP = BASE + "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Workbench.Demo"
 API_VERSION = "api-version=2026-01-01"
@@ -50,6 +50,8 @@ def begin(verb, url, body=None, **options):
     first = pipeline._pipeline.run(HttpRequest(verb, url, json=body), stream=False)
     if first.http_response.status_code not in (200, 201, 202, 204):
         raise HttpResponseError(response=first.http_response)
+    if verb == "PUT":
+        comes(lambda: requests.get(url), lambda answer: answer.status_code == 200)
     return LROPoller(pipeline, first, read, method(**options))
 
 
@@ -131,7 +133,7 @@ def it_deletes_a_resource():
         poller.result(60)
         deletion = begin("DELETE", url + "?ms=2000", **options)
         assert first(deletion).status_code == 202 and not first(deletion).text()
-        assert requests.get(url).json()["properties"]["provisioningState"] == "Deleting"
+        comes(lambda: requests.get(url).json()["properties"]["provisioningState"], lambda state: state == "Deleting")
         deletion.result(60)
         assert requests.get(url).status_code == 404
     # What is not there is deleted at once.

@@ -110,8 +110,10 @@ def it_purges_what_has_ended():
 
 @test
 def it_lists_page_by_page():
-    begun = [start(echo=str(at))["id"] for at in range(5)]
-    begun.append(start(ms=5000)["id"])
+    ended = [start(echo=str(at)) for at in range(5)]
+    begun = [links["id"] for links in ended + [start(ms=5000)]]
+    for links in ended:
+        follow(links)
 
     def listed(**query):
         token, found = None, []

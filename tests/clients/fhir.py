@@ -108,6 +108,8 @@ def an_export_goes_as_the_guide_has_it():
         assert accepted.status_code == 202 and "location" not in accepted.headers
         location = accepted.headers["content-location"]
         poll = lambda: requests.get(location, headers={"Accept": "application/json"})
+        # As asked for: a job that has not begun yet tells no progress.
+        time.sleep(int(accepted.headers["retry-after"]))
         pending = poll()
         assert pending.status_code == 202 and len(pending.headers["x-progress"]) < 100
         # The second within a second: by the third at the latest, if this machine sleeps in between.

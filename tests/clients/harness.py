@@ -30,6 +30,15 @@ def main():
     sys.exit(1 if failed else 0)
 
 
+def comes(read, holds):
+    """What is read once it holds: what a job has done is not there yet when its 202 is."""
+    until = time.monotonic() + 20
+    while not holds(found := read()):
+        assert time.monotonic() < until, found
+        time.sleep(0.05)
+    return found
+
+
 def may_be_read_by_a_page(answer, *names):
     """Whether pages of another origin see the answer, and these fields of it."""
     assert answer.headers["access-control-allow-origin"] == "https://example.com", answer.headers

@@ -13,7 +13,7 @@ from ogc_api_processes_client.models.execute import Execute
 from ogc_api_processes_client.models.status_code import StatusCode
 from owslib.ogcapi.processes import Processes
 
-from harness import BASE, main, may_be_read_by_a_page, may_be_sent_by_a_page, test
+from harness import BASE, comes, main, may_be_read_by_a_page, may_be_sent_by_a_page, test
 
 OGC = BASE + "/ogc"
 ENDS = ("successful", "failed", "dismissed")
@@ -160,6 +160,8 @@ def the_generated_client_lists():
 def jobs_are_filtered_and_paged():
     client = generated()
     begun = [begin(client, ms=60000).job_id for _ in range(3)]
+    for job in begun:
+        comes(lambda: client.get_status(job).status, lambda status: status == StatusCode.RUNNING)
     created = client.get_status(begun[1]).to_dict()["created"].isoformat()
 
     def listed(**query):

@@ -178,7 +178,9 @@ def curl_gets_an_answer_to_each_line_of_the_front_page():
         of_prefix = [line for line in lines if BASE + prefix in line]
         assert of_prefix, page
         # Every dialect shows what there is, whoever accepted it.
-        known = requests.post(JOBS, data="ms=0").json()["id"]
+        accepted = requests.post(JOBS, data="ms=0")
+        known = accepted.json()["id"]
+        polled(requests.get, accepted.headers["location"])
         for line in of_prefix:
             line = line.replace("/ID", "/" + known).replace("/NAME", "/" + known)
             read = ["bash", "-c", line + " -sS -o /dev/null -w '%{http_code}'"]
