@@ -112,7 +112,7 @@ async fn a_handler_under_nest_with_path_state_and_auth_is_deferred_by_adding_lin
     let [accepted, pending, replay] = deferred(wrapped, &ask, alice, &GATE).await;
     let request = serde_json::json!({"method": "POST", "target": target});
     assert_eq!(accepted.json()["request"], request);
-    assert_eq!(pending.json()["status"], "running");
+    assert!(["accepted", "running"].contains(&pending.json()["status"].as_str().unwrap()));
     assert_replays(&replay, &original, "succeeded");
     let cookies = replay
         .fields
