@@ -23,7 +23,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tower::{Layer, Service, ServiceExt};
 use tower_lro::{
     Limits, MetadataError, OperationHandle, OperationId, Operations, Owner, Record, Rfc, Store,
@@ -945,4 +945,40 @@ async fn what_is_kept_of_a_response_pins_nothing() {
         (&"a value".parse().unwrap(), &"a sum".parse().unwrap())
     );
     assert!(buffer.is_unique());
+}
+
+/// What is known of an operation beyond its record goes when it ends, and who has read the record before that was told less
+/// than had been told already.
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_the_end_overtakes_does_not_tell_what_was_before() {
+    let store = Faulty::remote();
+    let operations = Operations::builder().store(store.clone()).build().unwrap();
+    let app = app(operations.layer(), async |request| {
+        handle(&request).progress(0.5, "half way");
+        handler(request).await
+    });
+    for by_program in [false, true] {
+        let monitor = accepted(&app, post("/work")).await;
+        let status = format!("{monitor}/status");
+        let id = id_of(&monitor);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(get(&app, &status).await.json()["status"], "running");
+        let seen = operations.get(id).await.unwrap().unwrap().revision;
+
+        let gate = Arc::new(Semaphore::new(0));
+        store.times(Verb::Find, How::Gated(gate.clone()), 1);
+        let (app, operations) = (app.clone(), operations.clone());
+        let late = tokio::spawn(async move {
+            if by_program {
+                let record = operations.get(id).await.unwrap().unwrap();
+                assert!(record.revision > seen && record.phase().is_ended());
+            } else {
+                assert_eq!(get(&app, &status).await.json()["status"], "succeeded");
+            }
+        });
+        tokio::time::sleep(seconds(2)).await;
+        assert!(!late.is_finished());
+        gate.add_permits(1);
+        late.await.unwrap();
+    }
 }

@@ -24,15 +24,15 @@ pub(crate) fn render(
     engine: &Arc<Engine>,
     face: &Face,
     record: &Record,
+    sighting: Option<&Sighting>,
     asked: Asked,
     head: Head<'_>,
 ) -> Response<ReplyBody> {
     let ask = asked.ask;
-    let sighting = engine.sighting(record);
     let polls = (face.counts_polls && ask.may_wait())
         .then(|| engine.polls.count(record.id, engine.clock.elapsed()));
     let origin = face.origin(head);
-    let response = engine.view(face, record, sighting.as_ref(), &origin, |view| {
+    let response = engine.view(face, record, sighting, &origin, |view| {
         let view = view.with_polls(polls).with_done(asked.is_done);
         face.dialect.answer(&view, ask, head)
     });

@@ -6,7 +6,10 @@ use crate::{
 use hashbrown::HashTable;
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Waker},
 };
 use tokio::sync::Notify;
@@ -234,13 +237,14 @@ impl Live {
             (state.sighting.clone(), state.detach == Detach::Done)
         };
         self.raise(Signal::Over);
-        engine.live.remove_this(self);
         Heartbeat::let_go(&engine, self);
-        if detached {
-            return true;
-        }
-        let ending = Ending::without_response(stop, engine.clock.wall());
-        let settled = engine.store.complete(self.id, ending, Some(sighting)).now();
+        let settled = (!detached).then(|| {
+            let ending = Ending::without_response(stop, engine.clock.wall());
+            engine.store.complete(self.id, ending, Some(sighting)).now()
+        });
+        // Not before its end is there to be read.
+        engine.live.remove_this(self);
+        let Some(settled) = settled else { return true };
         match settled {
             Ok(Ok(Settled::Done(record))) => engine.ended(&record),
             Ok(Ok(Settled::Stands(_) | Settled::Unknown)) => {}
@@ -271,7 +275,28 @@ const SHARDS: usize = 16;
 /// What this process runs. One operation is mostly run once at a time; but twice while its claim has lapsed, this process
 /// has taken it over, and who had it before has not noticed.
 pub(crate) struct Registry {
-    shards: [Mutex<HashTable<Arc<Live>>>; SHARDS],
+    shards: [Shard; SHARDS],
+}
+
+#[derive(Default)]
+struct Shard {
+    live: Mutex<HashTable<Arc<Live>>>,
+    /// How many have been removed.
+    removed: AtomicUsize,
+}
+
+impl Shard {
+    fn lock(&self) -> MutexGuard<'_, HashTable<Arc<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is freed under the lock: whoever removes it has it.
+    fn remove(&self, id: OperationId, is_it: impl FnMut(&Arc<Live>) -> bool) -> Option<Arc<Live>> {
+        let mut live = self.lock();
+        let entry = live.find_entry(id.hash64(), is_it).ok()?;
+        self.removed.fetch_add(1, Ordering::Release);
+        Some(entry.remove().0)
+    }
 }
 
 impl Registry {
@@ -281,16 +306,19 @@ impl Registry {
         }
     }
 
-    fn shard(&self, id: OperationId) -> MutexGuard<'_, HashTable<Arc<Live>>> {
-        let at = (id.hash64() >> 32) as usize % SHARDS;
-        self.shards[at]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn shard(&self, id: OperationId) -> &Shard {
+        &self.shards[(id.hash64() >> 32) as usize % SHARDS]
+    }
+
+    /// Grows when what is known of an operation is removed, and of some others.
+    pub(crate) fn removals(&self, id: OperationId) -> usize {
+        self.shard(id).removed.load(Ordering::Acquire)
     }
 
     pub(crate) fn insert(&self, live: Arc<Live>) {
         let id = live.id;
         self.shard(id)
+            .lock()
             .insert_unique(id.hash64(), live, |live| live.id.hash64());
     }
 
@@ -302,46 +330,33 @@ impl Registry {
     }
 
     fn remove(&self, id: OperationId) -> Option<Arc<Live>> {
-        let mut shard = self.shard(id);
-        let entry = shard.find_entry(id.hash64(), |live| live.id == id).ok()?;
-        let (live, _) = entry.remove();
-        Some(live)
+        self.shard(id).remove(id, |live| live.id == id)
     }
 
     /// Not another of the same operation.
     pub(crate) fn remove_this(&self, live: &Live) {
-        let this = |other: &Arc<Live>| std::ptr::eq(&**other, live);
-        if let Ok(entry) = self.shard(live.id).find_entry(live.id.hash64(), this) {
-            // Whoever asks for it holds it: nothing is freed under the lock.
-            entry.remove();
-        }
+        self.shard(live.id)
+            .remove(live.id, |other| std::ptr::eq(&**other, live));
     }
 
     /// What runs an attempt at an operation.
     pub(crate) fn get(&self, id: OperationId, attempt: u16) -> Option<Arc<Live>> {
         self.shard(id)
+            .lock()
             .find(id.hash64(), |live| live.id == id && live.attempt == attempt)
             .cloned()
     }
 
     /// What runs the last attempt that this process knows of.
     pub(crate) fn last(&self, id: OperationId) -> Option<Arc<Live>> {
-        let shard = self.shard(id);
+        let shard = self.shard(id).lock();
         let all = shard.iter_hash(id.hash64()).filter(|live| live.id == id);
         all.max_by_key(|live| live.attempt).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Live>> {
-        let shards = self.shards.iter();
-        let lock = |shard: &'_ Mutex<HashTable<Arc<Live>>>| -> Vec<Arc<Live>> {
-            shard
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-                .cloned()
-                .collect()
-        };
-        shards.flat_map(lock).collect()
+        let of = |shard: &Shard| -> Vec<_> { shard.lock().iter().cloned().collect() };
+        self.shards.iter().flat_map(of).collect()
     }
 }
 

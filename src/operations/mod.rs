@@ -274,6 +274,41 @@ impl Engine {
         seconds(self.limits.retry_after)
     }
 
+    /// How an operation stands.
+    ///
+    /// A record that was read before the operation ended here says less than was known until then. So it is read again if
+    /// anything has been removed meanwhile: what is removed had its end written down.
+    pub(crate) fn find(self: &Arc<Self>, id: OperationId) -> StoreFuture<'_, Seen> {
+        let removals = self.live.removals(id);
+        let is_behind =
+            move |seen: &Seen| seen.is_record_alone() && self.live.removals(id) != removals;
+        let first = match self.store.find(id).now() {
+            Ok(lookup) => match lookup.map(|lookup| self.see(lookup)) {
+                Ok(seen) if is_behind(&seen) => Ok(seen),
+                answer => return StoreFuture::ready(answer),
+            },
+            Err(waiting) => Err(waiting),
+        };
+        StoreFuture::new(async move {
+            let seen = match first {
+                Ok(seen) => seen,
+                Err(waiting) => self.see(waiting.await?),
+            };
+            Ok(match is_behind(&seen) {
+                true => self.see(self.store.find(id).await?),
+                false => seen,
+            })
+        })
+    }
+
+    fn see(self: &Arc<Self>, lookup: Lookup) -> Seen {
+        let sighting = match &lookup {
+            Lookup::Found(record) => self.sighting(record),
+            Lookup::Gone { .. } | Lookup::Unknown => None,
+        };
+        Seen { lookup, sighting }
+    }
+
     /// What this process knows of an operation beyond its record.
     pub(crate) fn sighting(self: &Arc<Self>, record: &Record) -> Option<Sighting> {
         if record.phase().is_ended() {
@@ -390,6 +425,29 @@ impl Engine {
     }
 }
 
+/// What was found of an operation, and what this process knows beyond its record.
+pub(crate) struct Seen {
+    pub(crate) lookup: Lookup,
+    pub(crate) sighting: Option<Sighting>,
+}
+
+impl Seen {
+    /// It is pending, and nobody here knows more.
+    fn is_record_alone(&self) -> bool {
+        let is_pending =
+            matches!(&self.lookup, Lookup::Found(record) if !record.phase().is_ended());
+        is_pending && self.sighting.is_none()
+    }
+}
+
+fn current(record: &Record, sighting: Option<Sighting>) -> Record {
+    let mut current = record.clone();
+    if let Some(sighting) = sighting {
+        current.observe(&sighting);
+    }
+    current
+}
+
 /// Whether a step was taken or not, nobody knows.
 pub(crate) fn is_uncertain<T>(answer: &Result<T, StoreError>) -> bool {
     matches!(answer, Err(error) if error.kind() == StoreErrorKind::Uncertain)
@@ -497,18 +555,11 @@ impl Operations {
     ///
     /// When the store can't answer.
     pub async fn get(&self, id: OperationId) -> Result<Option<Record>, StoreError> {
-        Ok(match self.engine.store.find(id).await? {
-            Lookup::Found(record) => Some(self.current(&record)),
+        let Seen { lookup, sighting } = self.engine.find(id).await?;
+        Ok(match lookup {
+            Lookup::Found(record) => Some(current(&record, sighting)),
             Lookup::Gone { .. } | Lookup::Unknown => None,
         })
-    }
-
-    fn current(&self, record: &Arc<Record>) -> Record {
-        let mut current = Record::clone(record);
-        if let Some(sighting) = self.engine.sighting(record) {
-            current.observe(&sighting);
-        }
-        current
     }
 
     /// Waits until an operation has changed since `since`, and gives it as it is then; at once if it has changed
@@ -691,7 +742,7 @@ impl Operations {
             for record in page.records {
                 let record = match record.phase().is_ended() {
                     true => record,
-                    false => Arc::new(self.current(&record)),
+                    false => Arc::new(current(&record, self.engine.sighting(&record))),
                 };
                 let is_listed = query.wants(&record) && wanted(&record);
                 records.extend(is_listed.then_some(record));

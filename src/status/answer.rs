@@ -2,9 +2,9 @@ use crate::{
     defer::{Asked, ReplyBody, render, without_body},
     dialect::{Address, Ask, Head, ListAsk, Listing, OptIn, View, entity_tag},
     header::{if_match_holds, if_none_match_holds},
-    operations::{Engine, Face, Operations, Reader, Until},
+    operations::{Engine, Face, Operations, Reader, Seen, Until},
     problem::{Problem, ProblemKind, allow_value},
-    record::{OperationId, Record},
+    record::{OperationId, Record, Sighting},
     store::{ListQuery, Lookup, Settled, StoreError},
     trace,
 };
@@ -41,7 +41,7 @@ impl<'a> Monitor<'a> {
             Address::Problem(problem) => self.refusal(problem, head),
             Address::Options(methods) => options(methods),
             Address::Operation(id, ask) if ask.is_read() && self.wait(*ask, head).is_none() => {
-                self.found(self.engine().store.find(*id).now().ok()?, *ask, head, None)
+                self.found(self.engine().find(*id).now().ok()?, *ask, head, None)
             }
             Address::Operation(..) | Address::List(_) => return None,
         };
@@ -55,8 +55,8 @@ impl<'a> Monitor<'a> {
             Address::Options(methods) => options(methods),
             Address::List(list) => self.list(&list, head).await,
             Address::Operation(id, ask) if ask.is_read() => {
-                let (lookup, waited) = self.look_up(id, ask, head).await;
-                self.found(lookup, ask, head, waited)
+                let (seen, waited) = self.look_up(id, ask, head).await;
+                self.found(seen, ask, head, waited)
             }
             Address::Operation(id, Ask::Take) => self.take(id, head).await,
             Address::Operation(id, ask) => self.act(id, ask, head).await,
@@ -85,16 +85,16 @@ impl<'a> Monitor<'a> {
         id: OperationId,
         ask: Ask,
         head: Head<'_>,
-    ) -> (Result<Lookup, StoreError>, Option<Duration>) {
-        let store = &self.engine().store;
-        let first = store.find(id).await;
+    ) -> (Result<Seen, StoreError>, Option<Duration>) {
+        let engine = self.engine();
+        let first = engine.find(id).await;
         let Some(wait) = self.wait(ask, head) else {
             return (first, None);
         };
         if !self.waits_on(&first, ask, head) {
             return (first, Some(wait));
         }
-        let Some(reader) = Reader::join(self.engine(), id) else {
+        let Some(reader) = Reader::join(engine, id) else {
             return (first, None);
         };
         let deadline = Instant::now() + wait;
@@ -107,19 +107,23 @@ impl<'a> Monitor<'a> {
             let mut news = pin!(reader.news(until));
             // From here on no change is missed; one that came before is seen in what is read now.
             news.as_mut().enable();
-            let lookup = store.find(id).await;
-            if !self.waits_on(&lookup, ask, head) {
-                return (lookup, Some(wait));
+            let seen = engine.find(id).await;
+            if !self.waits_on(&seen, ask, head) {
+                return (seen, Some(wait));
             }
             if tokio::time::timeout_at(deadline, news).await.is_err() {
-                return (store.find(id).await, Some(wait));
+                return (engine.find(id).await, Some(wait));
             }
         }
     }
 
     /// Whether what the client waits for has not come.
-    fn waits_on(&self, lookup: &Result<Lookup, StoreError>, ask: Ask, head: Head<'_>) -> bool {
-        let Ok(Lookup::Found(record)) = lookup else {
+    fn waits_on(&self, seen: &Result<Seen, StoreError>, ask: Ask, head: Head<'_>) -> bool {
+        let Ok(Seen {
+            lookup: Lookup::Found(record),
+            sighting,
+        }) = seen
+        else {
             return false;
         };
         if record.phase().is_ended()
@@ -131,29 +135,27 @@ impl<'a> Monitor<'a> {
         // Without a tag there is nothing to compare with: then the status document waits for the end as well.
         ask != Ask::Status
             || !head.headers.contains_key(header::IF_NONE_MATCH)
-            || !if_none_match_holds(head.headers, &self.entity_tag(record))
+            || !if_none_match_holds(head.headers, &self.entity_tag(record, sighting.as_ref()))
     }
 
-    /// Of the status document as it is now.
-    fn entity_tag(&self, record: &Record) -> HeaderValue {
-        let sighting = self.engine().sighting(record);
+    /// Of the status document.
+    fn entity_tag(&self, record: &Record, sighting: Option<&Sighting>) -> HeaderValue {
         let tag = |view: View<'_>| entity_tag(&view);
-        self.engine()
-            .view(self.face(), record, sighting.as_ref(), "", tag)
+        self.engine().view(self.face(), record, sighting, "", tag)
     }
 
     fn found(
         &self,
-        lookup: Result<Lookup, StoreError>,
+        seen: Result<Seen, StoreError>,
         ask: Ask,
         head: Head<'_>,
         waited: Option<Duration>,
     ) -> Response<ReplyBody> {
-        let record = match self.visible(lookup, head) {
-            Ok(record) => record,
+        let (record, sighting) = match self.visible(seen, head) {
+            Ok(visible) => visible,
             Err(problem) => return self.problem(&problem, head),
         };
-        let mut response = self.render(&record, ask, false, head);
+        let mut response = self.render(&record, sighting.as_ref(), ask, false, head);
         self.mark_wait(waited, &mut response);
         response
     }
@@ -172,19 +174,20 @@ impl<'a> Monitor<'a> {
     fn render(
         &self,
         record: &Record,
+        sighting: Option<&Sighting>,
         ask: Ask,
         is_done: bool,
         head: Head<'_>,
     ) -> Response<ReplyBody> {
         let asked = Asked { ask, is_done };
-        render(self.engine(), self.face(), record, asked, head)
+        render(self.engine(), self.face(), record, sighting, asked, head)
     }
 
     /// The result, once: forgotten in the step that reads it.
     async fn take(&self, id: OperationId, head: Head<'_>) -> Response<ReplyBody> {
-        let (lookup, waited) = self.look_up(id, Ask::Take, head).await;
-        let record = match self.visible(lookup, head) {
-            Ok(record) => record,
+        let (seen, waited) = self.look_up(id, Ask::Take, head).await;
+        let (record, sighting) = match self.visible(seen, head) {
+            Ok(visible) => visible,
             Err(problem) => return self.problem(&problem, head),
         };
         let takes = record.phase().is_ended() && head.method != Method::HEAD;
@@ -199,7 +202,7 @@ impl<'a> Monitor<'a> {
                 Err(error) => return self.problem(&self.unavailable(&error), head),
             },
         };
-        let mut response = self.render(&record, Ask::Take, is_done, head);
+        let mut response = self.render(&record, sighting.as_ref(), Ask::Take, is_done, head);
         if is_done {
             response.body_mut().remove_at_end();
         }
@@ -210,21 +213,21 @@ impl<'a> Monitor<'a> {
     /// The record, if there is one and this request may see it. Not yours looks like never was.
     fn visible(
         &self,
-        lookup: Result<Lookup, StoreError>,
+        seen: Result<Seen, StoreError>,
         head: Head<'_>,
-    ) -> Result<Arc<Record>, Problem> {
+    ) -> Result<(Arc<Record>, Option<Sighting>), Problem> {
         let face = self.face();
+        let Seen { lookup, sighting } = seen.map_err(|error| self.unavailable(&error))?;
         match lookup {
-            Ok(Lookup::Found(record)) if face.may_see(head, record.submission.owner.as_ref()) => {
-                Ok(record)
+            Lookup::Found(record) if face.may_see(head, record.submission.owner.as_ref()) => {
+                Ok((record, sighting))
             }
-            Ok(Lookup::Gone { owner }) if face.may_see(head, owner.as_ref()) => {
+            Lookup::Gone { owner } if face.may_see(head, owner.as_ref()) => {
                 Err(Problem::new(ProblemKind::Expired))
             }
-            Ok(Lookup::Found(_) | Lookup::Gone { .. } | Lookup::Unknown) => {
+            Lookup::Found(_) | Lookup::Gone { .. } | Lookup::Unknown => {
                 Err(Problem::new(ProblemKind::Unknown))
             }
-            Err(error) => Err(self.unavailable(&error)),
         }
     }
 
@@ -235,11 +238,11 @@ impl<'a> Monitor<'a> {
 
     /// Cancels or forgets.
     async fn act(&self, id: OperationId, ask: Ask, head: Head<'_>) -> Response<ReplyBody> {
-        let record = match self.visible(self.engine().store.find(id).await, head) {
-            Ok(record) => record,
+        let (record, sighting) = match self.visible(self.engine().find(id).await, head) {
+            Ok(visible) => visible,
             Err(problem) => return self.problem(&problem, head),
         };
-        let current = self.entity_tag(&record);
+        let current = self.entity_tag(&record, sighting.as_ref());
         if !if_match_holds(head.headers, &current) || !if_none_match_holds(head.headers, &current) {
             return self.problem(&Problem::new(ProblemKind::Precondition), head);
         }
@@ -258,8 +261,11 @@ impl<'a> Monitor<'a> {
             _ => self.operations.cancel(id).await,
         };
         match done {
-            Ok(Settled::Done(record)) => self.render(&record, ask, true, head),
-            Ok(Settled::Stands(record)) => self.render(&record, ask, false, head),
+            Ok(Settled::Done(record)) => self.render(&record, None, ask, true, head),
+            Ok(Settled::Stands(record)) => {
+                let sighting = self.engine().sighting(&record);
+                self.render(&record, sighting.as_ref(), ask, false, head)
+            }
             // It went in between: it was there when it was asked for, so it is known to have been.
             Ok(Settled::Unknown) => self.problem(&Problem::new(ProblemKind::Expired), head),
             Err(error) => self.problem(&self.unavailable(&error), head),

@@ -128,7 +128,9 @@ impl Desk<'_> {
         method_only.method = record.submission.method.clone();
         method_only.version = self.version;
         let head = head.unwrap_or_else(|| Head::from(&method_only));
-        render(self.engine, self.face, record, asked, head).map(ResponseBody::own)
+        let sighting = self.engine.sighting(record);
+        let sighting = sighting.as_ref();
+        render(self.engine, self.face, record, sighting, asked, head).map(ResponseBody::own)
     }
 
     fn accepted<R>(&self, record: &Record) -> Response<ResponseBody<R>> {

@@ -163,7 +163,15 @@ impl Desk<'_> {
                     ask: Ask::Monitor,
                     is_done: false,
                 };
-                render(self.engine, self.face, &record, asked, head)
+                let sighting = self.engine.sighting(&record);
+                render(
+                    self.engine,
+                    self.face,
+                    &record,
+                    sighting.as_ref(),
+                    asked,
+                    head,
+                )
             }
             Ok(Lookup::Gone { .. } | Lookup::Unknown) => return None,
             Err(error) => {
