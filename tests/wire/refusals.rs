@@ -217,7 +217,9 @@ async fn who_waits_to_be_told_to_continue_is_refused_unread() {
             assert!(client.is_closed().await, "{}", server.name);
         }
         server.gate.notify_one();
-        server.until(|usage| usage.running == 0).await;
+        server
+            .until(|usage| (usage.running, usage.accepted) == (0, 0))
+            .await;
 
         // Who is not refused is told.
         let mut client = Connection::open(server.at).await;
