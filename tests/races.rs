@@ -90,6 +90,15 @@ fn race<F: Future<Output = ()> + Send + 'static>(round: impl Fn(Dice) -> F) {
         dice.below(2);
         let round = round(dice);
         runtime.block_on(async {
+            // In every other round all threads have enough to do, so that each is stopped at any point of its way.
+            let mut noise = JoinSet::new();
+            for _ in 0..seed % 2 * 8 {
+                noise.spawn(async {
+                    loop {
+                        tokio::task::yield_now().await;
+                    }
+                });
+            }
             let round = tokio::time::timeout(Duration::from_secs(20), tokio::spawn(round));
             round.await.expect("nobody hangs").expect("the round holds");
         });

@@ -41,10 +41,11 @@ impl Operations {
     pub async fn drain(&self, deadline: Duration) -> Drained {
         let engine = &self.engine;
         engine.drain_for(deadline.saturating_add(WIND_UP));
-        engine.draining.store(true, Ordering::SeqCst);
-        engine.hub.all();
-        let (before, interrupted) = (engine.places.pending(), engine.interruptions());
+        let interrupted = engine.interruptions();
         let handed_back = engine.handed_back.load(Ordering::SeqCst);
+        engine.draining.store(true, Ordering::SeqCst);
+        let before = engine.places.close();
+        engine.hub.all();
         let mut unreachable = 0;
         let in_time = tokio::time::timeout(deadline, self.idle()).await.is_ok();
         if !in_time && !self.interrupt().await {

@@ -9,7 +9,7 @@ use tokio::sync::SemaphorePermit;
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     taken: AtomicU64,
-    /// Taken on for good: read, and neither refused nor ended.
+    /// Taken on for good: read, and neither refused nor ended. With [`CLOSED`], nothing more is.
     pending: AtomicU64,
     running: AtomicU64,
     uploading_bytes: AtomicU64,
@@ -18,7 +18,14 @@ pub(crate) struct Places {
     claiming: AtomicU64,
 }
 
+const CLOSED: u64 = 1 << 63;
+
 impl Places {
+    /// Takes no request on any more, and tells how many have been.
+    pub(super) fn close(&self) -> u64 {
+        self.pending.fetch_or(CLOSED, Ordering::SeqCst) & !CLOSED
+    }
+
     /// Uploading, accepted, running: never more in all than there are places.
     pub(crate) fn stages(&self) -> [u64; 3] {
         // The smallest number first, so that what moves on in between is still counted where it was.
@@ -35,7 +42,7 @@ impl Places {
         self.uploading_bytes.load(Ordering::Relaxed)
     }
     pub(crate) fn pending(&self) -> u64 {
-        self.pending.load(Ordering::SeqCst)
+        self.pending.load(Ordering::SeqCst) & !CLOSED
     }
     /// Whether nothing runs, waits to run, or is about to be claimed.
     pub(crate) fn are_empty(&self) -> bool {
@@ -95,11 +102,17 @@ impl Place {
     /// Takes the request on for good. `false`, if the server is draining: then nothing may come of it.
     pub(crate) fn accept(&mut self) -> bool {
         if self.stage == Stage::Uploading {
+            let more = |pending: u64| (pending & CLOSED == 0).then_some(pending + 1);
+            let pending = &self.engine.places.pending;
+            if pending
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
+                .is_err()
+            {
+                return false;
+            }
             self.stage = Stage::Accepted;
-            self.engine.places.pending.fetch_add(1, Ordering::SeqCst);
         }
-        // A drain says so before it looks for what is pending, so that one sees the other.
-        !self.engine.is_draining()
+        true
     }
 
     /// Waits for the turn to run; it is given back with the place.
@@ -128,7 +141,8 @@ impl Drop for Place {
             engine.turns.add_permits(1);
         }
         let was_pending = self.stage > Stage::Uploading;
-        let was_last = was_pending && engine.places.pending.fetch_sub(1, Ordering::SeqCst) == 1;
+        let was_last =
+            was_pending && engine.places.pending.fetch_sub(1, Ordering::SeqCst) & !CLOSED == 1;
         engine.places.taken.fetch_sub(1, Ordering::SeqCst);
         if was_last {
             engine.tell_drains();
