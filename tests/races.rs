@@ -693,9 +693,12 @@ fn what_is_accepted_while_a_drain_begins_has_ended_when_it_is_over() {
             "{drained:?}"
         );
         let interrupted = Phase::Ended(Stop::Interrupted.outcome());
-        let ends = ends.lock().unwrap();
-        let count = ends.values().filter(|ends| ends[0] == interrupted).count();
+        let count = {
+            let ends = ends.lock().unwrap();
+            ends.values().filter(|ends| ends[0] == interrupted).count()
+        };
         assert_eq!(drained.interrupted, count as u64);
-        assert_eq!(held(operations.usage()), [0; 5]);
+        // A place that is just being given back may be seen half given back.
+        quiet(&operations).await;
     });
 }
