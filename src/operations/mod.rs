@@ -8,6 +8,7 @@ mod limits;
 mod live;
 mod places;
 mod polls;
+mod seen;
 mod sweeper;
 
 pub use self::{
@@ -20,6 +21,7 @@ pub(crate) use self::{
     hub::{Reader, Until},
     live::{Detach, Live, News, Signal},
     places::{Claiming, Discard, Place, UploadBytes},
+    seen::Seen,
     sweeper::Sweeper,
 };
 
@@ -29,6 +31,7 @@ use self::{
     live::Registry,
     places::Places,
     polls::Polls,
+    seen::current,
 };
 use crate::{
     defer::DeferLayer,
@@ -274,54 +277,6 @@ impl Engine {
         seconds(self.limits.retry_after)
     }
 
-    /// How an operation stands.
-    ///
-    /// A record that was read before the operation ended here says less than was known until then. So it is read again if
-    /// anything has been removed meanwhile: what is removed had its end written down.
-    pub(crate) fn find(self: &Arc<Self>, id: OperationId) -> StoreFuture<'_, Seen> {
-        let removals = self.live.removals(id);
-        let is_behind =
-            move |seen: &Seen| seen.is_record_alone() && self.live.removals(id) != removals;
-        let first = match self.store.find(id).now() {
-            Ok(lookup) => match lookup.map(|lookup| self.see(lookup)) {
-                Ok(seen) if is_behind(&seen) => Ok(seen),
-                answer => return StoreFuture::ready(answer),
-            },
-            Err(waiting) => Err(waiting),
-        };
-        StoreFuture::new(async move {
-            let seen = match first {
-                Ok(seen) => seen,
-                Err(waiting) => self.see(waiting.await?),
-            };
-            Ok(match is_behind(&seen) {
-                true => self.see(self.store.find(id).await?),
-                false => seen,
-            })
-        })
-    }
-
-    fn see(self: &Arc<Self>, lookup: Lookup) -> Seen {
-        let sighting = match &lookup {
-            Lookup::Found(record) => self.sighting(record),
-            Lookup::Gone { .. } | Lookup::Unknown => None,
-        };
-        Seen { lookup, sighting }
-    }
-
-    /// What this process knows of an operation beyond its record.
-    pub(crate) fn sighting(self: &Arc<Self>, record: &Record) -> Option<Sighting> {
-        if record.phase().is_ended() {
-            return None;
-        }
-        let live = self.live.get(record.id, record.attempt);
-        if live.is_none() && self.heartbeat.is_some() {
-            // Whoever runs it may be gone, and nobody else here may have had a reason to look.
-            Sweeper::wake(self);
-        }
-        Some(live?.sighting())
-    }
-
     /// Where a record was accepted, as `face` sees it.
     pub(crate) fn accepted_by(&self, face: &Face, record: &Record) -> AcceptedBy {
         if Arc::ptr_eq(&face.name, &record.submission.face) || face.name == record.submission.face {
@@ -423,29 +378,6 @@ impl Engine {
             Settled::Stands(_) | Settled::Unknown => {}
         }
     }
-}
-
-/// What was found of an operation, and what this process knows beyond its record.
-pub(crate) struct Seen {
-    pub(crate) lookup: Lookup,
-    pub(crate) sighting: Option<Sighting>,
-}
-
-impl Seen {
-    /// It is pending, and nobody here knows more.
-    fn is_record_alone(&self) -> bool {
-        let is_pending =
-            matches!(&self.lookup, Lookup::Found(record) if !record.phase().is_ended());
-        is_pending && self.sighting.is_none()
-    }
-}
-
-fn current(record: &Record, sighting: Option<Sighting>) -> Record {
-    let mut current = record.clone();
-    if let Some(sighting) = sighting {
-        current.observe(&sighting);
-    }
-    current
 }
 
 /// Whether a step was taken or not, nobody knows.
