@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::time::Sleep;
+use tower_lro::OperationId;
 
 /// Answers with its head at once, and with its body `after` a time.
 fn streaming(after: Duration) -> Handler {
@@ -551,14 +552,19 @@ fn keyed() -> Request<Body> {
         .unwrap()
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_held_operation_that_is_cancelled_is_answered_with_its_monitor() {
+/// A client that waits for an operation which `end` ends from outside, and what it is answered: a 202, at once.
+async fn ended_from_outside<F>(
+    end: impl Fn(Operations, OperationId) -> F + Clone + Send + Sync + 'static,
+) -> (Client<Wrapped<Handler>>, Answer)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let operations = Operations::builder().shared_keys().build().unwrap();
     let inside = operations.clone();
     let handler = with_handle(move |handle| {
-        let operations = inside.clone();
+        let ended = end(inside.clone(), handle.id());
         async move {
-            tokio::spawn(async move { operations.cancel(handle.id()).await });
+            tokio::spawn(ended);
             std::future::pending().await
         }
     });
@@ -568,6 +574,15 @@ async fn a_held_operation_that_is_cancelled_is_answered_with_its_monitor() {
         (answer.status.as_u16(), answer.after),
         (202, Duration::ZERO)
     );
+    (client, answer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_operation_that_is_cancelled_is_answered_with_its_monitor() {
+    let (client, answer) = ended_from_outside(|operations, id| async move {
+        operations.cancel(id).await.unwrap();
+    })
+    .await;
     assert_eq!(answer.json()["status"], "cancelled");
     let monitor = client.get(&answer.location()).await;
     monitor.is_problem(410, "cancelled");
@@ -575,22 +590,11 @@ async fn a_held_operation_that_is_cancelled_is_answered_with_its_monitor() {
 
 #[tokio::test(start_paused = true)]
 async fn a_held_operation_that_is_completed_from_outside_is_answered_with_its_monitor() {
-    let operations = Operations::builder().shared_keys().build().unwrap();
-    let inside = operations.clone();
-    let handler = with_handle(move |handle| {
-        let operations = inside.clone();
-        async move {
-            let response = Response::new(full("from outside"));
-            tokio::spawn(async move { operations.complete(handle.id(), response).await });
-            std::future::pending().await
-        }
-    });
-    let client = client(&operations, &handler);
-    let answer = client.send(keyed()).await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.after),
-        (202, Duration::ZERO)
-    );
+    let (client, answer) = ended_from_outside(|operations, id| async move {
+        let response = Response::new(full("from outside"));
+        operations.complete(id, response).await.unwrap();
+    })
+    .await;
     assert_eq!(answer.json()["status"], "succeeded");
     assert_eq!(client.get(&answer.location()).await.body, "from outside");
     assert_eq!(client.send(keyed()).await.location(), answer.location());
