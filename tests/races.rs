@@ -698,7 +698,36 @@ fn what_is_accepted_while_a_drain_begins_has_ended_when_it_is_over() {
             ends.values().filter(|ends| ends[0] == interrupted).count()
         };
         assert_eq!(drained.interrupted, count as u64);
-        // A place that is just being given back may be seen half given back.
-        quiet(&operations).await;
+        assert_eq!(held(operations.usage()), [0; 5]);
+    });
+}
+
+#[test]
+fn what_ends_is_given_back_in_one_step() {
+    race(|dice| async move {
+        let (operations, _) = told_of_ends(|limits| limits.running = 64);
+        let luck = Arc::new(Mutex::new(dice));
+        let inner = move |_| {
+            let mut dice = luck.lock().unwrap().split();
+            async move {
+                dice.sleep(millis(2)).await;
+                Ok(ok("done"))
+            }
+        };
+        let app = app(operations.layer(), inner);
+        for _ in 0..64 {
+            assert_eq!(send(&app, post("/work")).await.unwrap().status, 202);
+        }
+        // On a thread of its own, so that it looks at any moment.
+        let watch = move || {
+            loop {
+                let usage = operations.usage();
+                assert_eq!(usage.uploading, 0, "{usage:?}");
+                if usage.accepted + usage.running == 0 {
+                    return assert_eq!(held(usage), [0; 5]);
+                }
+            }
+        };
+        tokio::task::spawn_blocking(watch).await.unwrap();
     });
 }

@@ -5,12 +5,10 @@ use std::sync::{
 };
 use tokio::sync::SemaphorePermit;
 
-/// Counts what has been taken on and has not ended. Each number includes those below it.
+/// Counts what has been taken on and has not ended.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    taken: AtomicU64,
-    /// Taken on for good: read, and neither refused nor ended. With [`CLOSED`], nothing more is.
-    pending: AtomicU64,
+    held: AtomicHeld,
     running: AtomicU64,
     uploading_bytes: AtomicU64,
     discards: AtomicU64,
@@ -18,23 +16,75 @@ pub(crate) struct Places {
     claiming: AtomicU64,
 }
 
+/// The places that are taken, and how many of these are pending. In one word, so that a place is given back in one step:
+/// who sees the end of what it was for, as a drain does, is not to see half of it held.
+#[derive(Clone, Copy, Debug)]
+struct Held(u64);
+
+/// One place.
+const TAKEN: u64 = 1;
+/// One operation that was taken on for good: read, and neither refused nor ended.
+const PENDING: u64 = 1 << 32;
+/// More places than any memory has room for, and few enough for a word.
+const MOST: u64 = 1 << 30;
+/// Nothing more is taken on.
 const CLOSED: u64 = 1 << 63;
+
+impl Held {
+    fn taken(self) -> u64 {
+        self.0 & (PENDING - 1)
+    }
+
+    fn pending(self) -> u64 {
+        (self.0 & !CLOSED) / PENDING
+    }
+}
+
+#[derive(Debug, Default)]
+struct AtomicHeld(AtomicU64);
+
+impl AtomicHeld {
+    fn load(&self) -> Held {
+        Held(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Adds `more`, if what is held allows it.
+    fn add_if(&self, more: u64, allows: impl Fn(Held) -> bool) -> bool {
+        let add = |now| allows(Held(now)).then_some(now + more);
+        let (order, or_else) = (Ordering::SeqCst, Ordering::SeqCst);
+        self.0.fetch_update(order, or_else, add).is_ok()
+    }
+
+    fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::SeqCst);
+    }
+
+    /// Takes `less` away, and gives what is left.
+    fn sub(&self, less: u64) -> Held {
+        Held(self.0.fetch_sub(less, Ordering::SeqCst) - less)
+    }
+
+    /// Gives what is held when it is closed.
+    fn close(&self) -> Held {
+        Held(self.0.fetch_or(CLOSED, Ordering::SeqCst))
+    }
+}
 
 impl Places {
     /// Takes no request on any more, and tells how many have been.
     pub(super) fn close(&self) -> u64 {
-        self.pending.fetch_or(CLOSED, Ordering::SeqCst) & !CLOSED
+        self.held.close().pending()
     }
 
     /// Uploading, accepted, running: never more in all than there are places.
     pub(crate) fn stages(&self) -> [u64; 3] {
-        // The smallest number first, so that what moves on in between is still counted where it was.
         let running = self.running.load(Ordering::SeqCst);
-        let pending = self.pending();
-        let taken = self.taken.load(Ordering::SeqCst);
+        let held = self.held.load();
+        // Of what ran when it was counted, some may have ended since.
+        let running = running.min(held.pending());
         [
-            taken.saturating_sub(pending),
-            pending.saturating_sub(running),
+            held.taken() - held.pending(),
+            held.pending() - running,
             running,
         ]
     }
@@ -42,7 +92,7 @@ impl Places {
         self.uploading_bytes.load(Ordering::Relaxed)
     }
     pub(crate) fn pending(&self) -> u64 {
-        self.pending.load(Ordering::SeqCst) & !CLOSED
+        self.held.load().pending()
     }
     /// Whether nothing runs, waits to run, or is about to be claimed.
     pub(crate) fn are_empty(&self) -> bool {
@@ -70,13 +120,9 @@ impl Place {
     pub(crate) fn take(engine: &Arc<Engine>) -> Option<Self> {
         let limits = &engine.limits;
         let all = (limits.running as u64).saturating_add(limits.accepted as u64);
-        let more = |taken: u64| (taken < all).then_some(taken + 1);
-        engine
-            .places
-            .taken
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
-            .ok()?;
-        Some(Self {
+        let has_room = |held: Held| held.taken() < all.min(MOST);
+        let held = &engine.places.held;
+        held.add_if(TAKEN, has_room).then(|| Self {
             engine: engine.clone(),
             stage: Stage::Uploading,
         })
@@ -86,8 +132,7 @@ impl Place {
     /// the bound on what it takes.
     pub(crate) fn with_turn(engine: &Arc<Engine>, turn: SemaphorePermit<'_>) -> Self {
         turn.forget();
-        engine.places.taken.fetch_add(1, Ordering::SeqCst);
-        engine.places.pending.fetch_add(1, Ordering::SeqCst);
+        engine.places.held.add(TAKEN + PENDING);
         engine.places.running.fetch_add(1, Ordering::SeqCst);
         Self {
             engine: engine.clone(),
@@ -102,12 +147,8 @@ impl Place {
     /// Takes the request on for good. `false`, if the server is draining: then nothing may come of it.
     pub(crate) fn accept(&mut self) -> bool {
         if self.stage == Stage::Uploading {
-            let more = |pending: u64| (pending & CLOSED == 0).then_some(pending + 1);
-            let pending = &self.engine.places.pending;
-            if pending
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
-                .is_err()
-            {
+            let is_open = |held: Held| held.0 & CLOSED == 0;
+            if !self.engine.places.held.add_if(PENDING, is_open) {
                 return false;
             }
             self.stage = Stage::Accepted;
@@ -140,11 +181,10 @@ impl Drop for Place {
             engine.places.running.fetch_sub(1, Ordering::SeqCst);
             engine.turns.add_permits(1);
         }
-        let was_pending = self.stage > Stage::Uploading;
-        let was_last =
-            was_pending && engine.places.pending.fetch_sub(1, Ordering::SeqCst) & !CLOSED == 1;
-        engine.places.taken.fetch_sub(1, Ordering::SeqCst);
-        if was_last {
+        let held = &engine.places.held;
+        if self.stage == Stage::Uploading {
+            held.sub(TAKEN);
+        } else if held.sub(TAKEN + PENDING).pending() == 0 {
             engine.tell_drains();
         }
     }
