@@ -233,7 +233,8 @@ impl<'a> Links<'a> {
     /// The URL of the operation's monitor and `suffix`, such as `/result`, as the value of a field.
     #[must_use]
     pub fn header(self, suffix: &str) -> HeaderValue {
-        let mut url = Vec::new();
+        let len = self.origin.len() + self.mount.url().len() + 1 + ID_LEN + suffix.len();
+        let mut url = Vec::with_capacity(len);
         self.write(&mut url, suffix);
         value(url)
     }

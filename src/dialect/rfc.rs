@@ -7,7 +7,7 @@ use crate::{
     header::{PREFERENCE_APPLIED, remove_preferences, retry_after},
     json,
     problem::{Problem, ProblemKind},
-    record::{Outcome, Phase},
+    record::{ID_LEN, Outcome, Phase},
     store::{Cursor, StateSet},
 };
 use bytes::Bytes;
@@ -130,16 +130,15 @@ impl Dialect for Rfc {
             });
         }
         let unknown = Some(Address::Problem(Problem::new(ProblemKind::Unknown)));
-        let (id, rest) = match tail[1..].split_once('/') {
-            Some((id, rest)) => (id, Some(rest)),
-            None => (&tail[1..], None),
+        let Some((id, rest)) = tail[1..].split_at_checked(ID_LEN) else {
+            return unknown;
         };
         let Ok(id) = id.parse() else { return unknown };
         let (read, delete, methods) = match rest {
-            None => (Ask::Monitor, Some(Ask::Cancel), MONITOR),
-            Some("status") => (Ask::Status, None, READ_ONLY),
-            Some("result") => (Ask::Result, Some(Ask::Forget), MONITOR),
-            Some(_) => return unknown,
+            "" => (Ask::Monitor, Some(Ask::Cancel), MONITOR),
+            "/status" => (Ask::Status, None, READ_ONLY),
+            "/result" => (Ask::Result, Some(Ask::Forget), MONITOR),
+            _ => return unknown,
         };
         Some(match (head.method, delete) {
             (&Method::GET | &Method::HEAD, _) => Address::Operation(id, read),
