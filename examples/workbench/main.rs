@@ -36,6 +36,7 @@
 
 mod arm;
 mod azure;
+mod connections;
 mod cors;
 mod durable;
 mod fhir;
@@ -63,12 +64,13 @@ use axum::{
     response::Redirect,
     routing::{MethodRouter, get},
 };
+use connections::Connections;
 use http::{Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
 };
 use options::{Command, Options};
 use serde_json::json;
@@ -184,7 +186,7 @@ async fn run(options: Options) -> Result<(), BoxError> {
     writeln!(io::stdout(), "listening on http://{address}")?;
     io::stdout().flush()?;
 
-    let connections = GracefulShutdown::new();
+    let connections = Connections::default();
     let in_order = {
         let accepting = accept(
             &listener,
@@ -207,7 +209,7 @@ async fn run(options: Options) -> Result<(), BoxError> {
     drop(listener);
     if in_order {
         const CLOSE: Duration = Duration::from_secs(5);
-        let _ = tokio::time::timeout(CLOSE, connections.shutdown()).await;
+        let _ = tokio::time::timeout(CLOSE, connections.close()).await;
     }
     Ok(())
 }
@@ -267,7 +269,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 /// axum router.
 async fn accept<W, F>(
     listener: &TcpListener,
-    connections: &GracefulShutdown,
+    connections: &Connections,
     work: W,
     site: Router,
 ) -> Infallible
@@ -302,7 +304,7 @@ where
         });
         let connection = server.serve_connection(TokioIo::new(stream), service);
         // Fails when the client goes away or speaks no HTTP: nobody's business here.
-        tokio::spawn(connections.watch(connection.into_owned()));
+        tokio::spawn(connections.drive(connection.into_owned()));
     }
 }
 
