@@ -1,6 +1,10 @@
 use super::{
-    Engine, Face, Heartbeat, Limits, Operations, hub::Hub, live::Registry, places::Places,
-    polls::Polls, sweeper::Sweeper,
+    Engine, Face, Heartbeat, Limits, Operations,
+    hub::Hub,
+    live::Registry,
+    places::{Places, turns},
+    polls::Polls,
+    sweeper::Sweeper,
 };
 use crate::{
     dialect::{Dialect, Head, Mount, Rfc},
@@ -173,7 +177,7 @@ impl Builder {
             heartbeat: store.lease().map(Heartbeat::new),
             store,
             clock,
-            turns: Semaphore::new(limits.running.min(Semaphore::MAX_PERMITS)),
+            turns: Semaphore::new(turns(&limits)),
             limits,
             verdict: self.verdict,
             on_end: self.on_end,

@@ -294,7 +294,9 @@ impl Shard {
     fn remove(&self, id: OperationId, is_it: impl FnMut(&Arc<Live>) -> bool) -> Option<Arc<Live>> {
         let mut live = self.lock();
         let entry = live.find_entry(id.hash64(), is_it).ok()?;
-        self.removed.fetch_add(1, Ordering::Release);
+        // Written under the lock only.
+        let removed = self.removed.load(Ordering::Relaxed).wrapping_add(1);
+        self.removed.store(removed, Ordering::Release);
         Some(entry.remove().0)
     }
 }

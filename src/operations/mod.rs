@@ -20,7 +20,7 @@ pub(crate) use self::{
     heartbeat::Heartbeat,
     hub::{Reader, Until},
     live::{Detach, Live, News, Signal},
-    places::{Claiming, Discard, Place, UploadBytes},
+    places::{Claiming, Discard, Place, Turn, UploadBytes},
     seen::Seen,
     sweeper::Sweeper,
 };
@@ -694,7 +694,7 @@ impl Operations {
     #[must_use]
     pub fn usage(&self) -> Usage {
         let (places, stored) = (&self.engine.places, self.engine.store.usage());
-        let [uploading, accepted, running] = places.stages();
+        let [uploading, accepted, running] = self.engine.stages();
         Usage {
             uploading,
             uploading_bytes: places.uploading_bytes(),

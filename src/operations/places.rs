@@ -1,15 +1,14 @@
-use super::Engine;
+use super::{Engine, Limits};
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Counts what has been taken on and has not ended.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     held: AtomicHeld,
-    running: AtomicU64,
     uploading_bytes: AtomicU64,
     discards: AtomicU64,
     /// Workers that are just being given something to run.
@@ -76,18 +75,6 @@ impl Places {
         self.held.close().pending()
     }
 
-    /// Uploading, accepted, running: never more in all than there are places.
-    pub(crate) fn stages(&self) -> [u64; 3] {
-        let running = self.running.load(Ordering::SeqCst);
-        let held = self.held.load();
-        // Of what ran when it was counted, some may have ended since.
-        let running = running.min(held.pending());
-        [
-            held.taken() - held.pending(),
-            held.pending() - running,
-            running,
-        ]
-    }
     pub(crate) fn uploading_bytes(&self) -> u64 {
         self.uploading_bytes.load(Ordering::Relaxed)
     }
@@ -99,6 +86,26 @@ impl Places {
         // What is claimed is pending before its claiming is over.
         self.claiming.load(Ordering::SeqCst) == 0 && self.pending() == 0
     }
+}
+
+impl Engine {
+    /// Uploading, accepted, running: never more in all than there are places.
+    pub(super) fn stages(&self) -> [u64; 3] {
+        let turns = turns(&self.limits) - self.turns.available_permits();
+        let held = self.places.held.load();
+        // A turn may be taken, or not yet given back, where nothing is pending: by a worker, or by what has just ended.
+        let running = (turns as u64).min(held.pending());
+        [
+            held.taken() - held.pending(),
+            held.pending() - running,
+            running,
+        ]
+    }
+}
+
+/// How many may run at the same time.
+pub(super) fn turns(limits: &Limits) -> usize {
+    limits.running.min(Semaphore::MAX_PERMITS)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,7 +140,6 @@ impl Place {
     pub(crate) fn with_turn(engine: &Arc<Engine>, turn: SemaphorePermit<'_>) -> Self {
         turn.forget();
         engine.places.held.add(TAKEN + PENDING);
-        engine.places.running.fetch_add(1, Ordering::SeqCst);
         Self {
             engine: engine.clone(),
             stage: Stage::Running,
@@ -156,21 +162,35 @@ impl Place {
         true
     }
 
-    /// Waits for the turn to run; it is given back with the place.
+    /// The turn to run, to be waited for, and beside it what runs.
+    pub(crate) fn turn(&mut self) -> (&Arc<Engine>, Turn<'_>) {
+        let Self { engine, stage } = self;
+        (engine, Turn { engine, stage })
+    }
+}
+
+/// A [`Place`]'s turn to run.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    engine: &'a Engine,
+    stage: &'a mut Stage,
+}
+
+impl Turn<'_> {
+    /// Waits for it; it is given back with the place.
     ///
     /// # Cancel safety
     ///
     /// A turn that is not taken goes to the next in line.
-    pub(crate) async fn run(&mut self) {
-        if self.stage == Stage::Running {
+    pub(crate) async fn taken(self) {
+        if *self.stage == Stage::Running {
             return;
         }
         // Never closed.
         if let Ok(turn) = self.engine.turns.acquire().await {
             turn.forget();
         }
-        self.stage = Stage::Running;
-        self.engine.places.running.fetch_add(1, Ordering::SeqCst);
+        *self.stage = Stage::Running;
     }
 }
 
@@ -178,7 +198,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         let engine = &self.engine;
         if self.stage == Stage::Running {
-            engine.places.running.fetch_sub(1, Ordering::SeqCst);
             engine.turns.add_permits(1);
         }
         let held = &engine.places.held;

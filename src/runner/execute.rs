@@ -3,7 +3,7 @@
 use super::{BoxError, OperationHandle, Terms, Work, capture};
 use crate::{
     defer::rebuild::Driver,
-    operations::{CompleteError, Engine, Live, Place},
+    operations::{CompleteError, Engine, Live, Turn},
     record::{Capture, Stop, StoredResponse, TooLarge},
 };
 use bytes::Bytes;
@@ -53,7 +53,8 @@ impl<E> From<CompleteError> for Failure<E> {
 
 /// Waits for the turn, calls the inner service, takes its whole response in.
 pub(super) fn execute<'a, S, B, R>(
-    place: &'a mut Place,
+    engine: &'a Engine,
+    turn: Turn<'a>,
     live: &'a Arc<Live>,
     target: &'a str,
     terms: &'a Terms,
@@ -71,10 +72,10 @@ where
         mut driver,
     } = work;
     async move {
-        place.run().await;
+        turn.taken().await;
         let ready = poll_fn(|cx| inner.poll_ready(cx)).await;
         // Where it refuses to be called it has begun all the same: what never began could not fail as it did.
-        if !live.start(place.engine()) {
+        if !live.start(engine) {
             // It was told to stop at this very moment, and is about to be dropped.
             return pending().await;
         }
@@ -83,7 +84,6 @@ where
         request.extensions_mut().insert(handle);
         let response = beside(&mut driver, inner.call(unboxed(request))).await;
         let response = response.map_err(Failure::Inner)?;
-        let engine = place.engine();
         let (is_failure, head, begun, body) = begin(engine, target, terms, response, held)?;
         // In a box: while the handler runs, which may be long, no room is set aside for what comes after it.
         let captured = Box::pin(capture(&engine.store, begun, body));

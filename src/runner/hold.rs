@@ -1,6 +1,6 @@
 //! A client that waits for the end, for as long as it said or may.
 
-use super::{Captured, Turn};
+use super::{Captured, Next};
 use crate::record::Stop;
 use std::{
     future::{Future, poll_fn},
@@ -26,13 +26,13 @@ impl<E> Hold<E> {
     }
 
     /// Whether it waits no longer; one who is not the `only_reader` may go away unnoticed.
-    pub(super) fn poll<T>(&mut self, only_reader: bool, cx: &mut Context<'_>) -> Poll<Turn<T>> {
+    pub(super) fn poll<T>(&mut self, only_reader: bool, cx: &mut Context<'_>) -> Poll<Next<T>> {
         let news = poll_fn(|cx| {
             if only_reader && self.reply.poll_closed(cx).is_ready() {
-                return Poll::Ready(Turn::Unwanted);
+                return Poll::Ready(Next::Unwanted);
             }
             match &mut self.limit {
-                Some(limit) => limit.as_mut().poll(cx).map(|()| Turn::Late),
+                Some(limit) => limit.as_mut().poll(cx).map(|()| Next::Late),
                 None => Poll::Pending,
             }
         });

@@ -145,7 +145,7 @@ pub(crate) struct Work<S, B> {
     pub(crate) driver: Option<Box<Driver>>,
 }
 
-enum Turn<T> {
+enum Next<T> {
     Step(Step<T>),
     /// The client's patience has ended.
     Late,
@@ -188,36 +188,36 @@ where
                 ..
             } = &mut task;
             let (target, live, terms) = (&**target, &*live, &**terms);
-            let engine = place.engine().clone();
-            let execution = execute(place, live, target, terms, work, hold.is_some());
+            let (engine, turn) = place.turn();
+            let execution = execute(engine, turn, live, target, terms, work, hold.is_some());
             let mut guarded = pin!(Guarded::new(execution, live, terms));
             loop {
-                let turn = poll_fn(|cx| {
+                let next = poll_fn(|cx| {
                     if let Some(step) = early.take() {
-                        return Poll::Ready(Turn::Step(*step));
+                        return Poll::Ready(Next::Step(*step));
                     }
                     if let Poll::Ready(step) = guarded.as_mut().poll(cx) {
-                        return Poll::Ready(Turn::Step(step));
+                        return Poll::Ready(Next::Step(step));
                     }
                     match &mut hold {
                         Some(hold) => hold.poll(claim.is_none(), cx),
                         None => Poll::Pending,
                     }
                 });
-                let detach = match turn.await {
-                    Turn::Late => false,
-                    Turn::Step(Step::Detach) => true,
-                    Turn::Step(Step::Done(Ok(captured))) => break End::Response(captured),
-                    Turn::Step(Step::Done(Err(Failure::Inner(error)))) => break End::Error(error),
-                    Turn::Step(Step::Done(Err(Failure::Stop(stop, cause)))) => {
+                let detach = match next.await {
+                    Next::Late => false,
+                    Next::Step(Step::Detach) => true,
+                    Next::Step(Step::Done(Ok(captured))) => break End::Response(captured),
+                    Next::Step(Step::Done(Err(Failure::Inner(error)))) => break End::Error(error),
+                    Next::Step(Step::Done(Err(Failure::Stop(stop, cause)))) => {
                         break End::Stop(stop, cause);
                     }
-                    Turn::Step(Step::Stop(stop)) => break End::Stop(stop, None),
-                    Turn::Step(Step::Taken) => break End::Taken,
-                    Turn::Unwanted => break End::Unwanted,
+                    Next::Step(Step::Stop(stop)) => break End::Stop(stop, None),
+                    Next::Step(Step::Taken) => break End::Taken,
+                    Next::Unwanted => break End::Unwanted,
                 };
                 if claim.is_none() && !*detached {
-                    let mut keeping = Box::pin(keep(&engine, record.take(), request));
+                    let mut keeping = Box::pin(keep(engine, record.take(), request));
                     let kept = poll_fn(|cx| {
                         let kept = keeping.as_mut().poll(cx);
                         // The work and its limits do not wait for the store. A detach does: it is asked for still.
@@ -232,7 +232,7 @@ where
                     });
                     match (kept.await, &mut hold) {
                         (Kept::New(new), _) => {
-                            Heartbeat::keep(&engine, &new, live);
+                            Heartbeat::keep(engine, &new, live);
                             claim = Some(new);
                         }
                         // The connection is held to the end, as without the layer.
@@ -241,7 +241,7 @@ where
                     }
                 }
                 if detach {
-                    *detached |= Box::pin(give_up(&engine, &mut claim, live, terms)).await;
+                    *detached |= Box::pin(give_up(engine, &mut claim, live, terms)).await;
                     live.settle_detach(if *detached {
                         Detach::Done
                     } else {
