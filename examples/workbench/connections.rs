@@ -32,7 +32,7 @@ struct Shared {
 #[derive(Default)]
 struct Open {
     next: u64,
-    /// Of those that are open; without one, it has not been polled yet.
+    /// Of those that are open, until they are told.
     wakers: HashMap<u64, Option<Waker>>,
 }
 
@@ -61,19 +61,21 @@ impl Connections {
 
     /// Tells all to close when they have answered what they were asked, and waits until they have.
     pub(crate) async fn close(&self) {
-        let none = self.0.none.notified();
-        tokio::pin!(none);
-        none.as_mut().enable();
-        let wakers: Vec<_> = {
-            let mut open = self.0.open();
-            self.0.is_over.store(true, Ordering::Release);
-            if open.wakers.is_empty() {
-                return;
-            }
-            open.wakers.values_mut().filter_map(Option::take).collect()
-        };
-        wakers.into_iter().for_each(Waker::wake);
-        none.await;
+        loop {
+            let none = self.0.none.notified();
+            tokio::pin!(none);
+            none.as_mut().enable();
+            let wakers: Vec<_> = {
+                let mut open = self.0.open();
+                self.0.is_over.store(true, Ordering::Release);
+                if open.wakers.is_empty() {
+                    return;
+                }
+                open.wakers.values_mut().filter_map(Option::take).collect()
+            };
+            wakers.into_iter().for_each(Waker::wake);
+            none.await;
+        }
     }
 }
 
