@@ -172,6 +172,31 @@ async fn a_worker_takes_no_more_than_can_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_while_a_worker_has_all_turns_does_not_count_as_running() {
+    let mut limits = Limits::default();
+    limits.running = 8;
+    let store = Durable::default();
+    let here = Operations::builder()
+        .store(store.clone())
+        .limits(limits)
+        .build()
+        .unwrap();
+    let gate = store.gate_claims();
+    accepted(&app(here.layer().accept_only(), never), post("/")).await;
+    work(&here, never);
+    tokio::time::sleep(seconds(1)).await;
+    let tier = app(here.layer(), never);
+    for _ in 0..5 {
+        accepted(&tier, post("/")).await;
+    }
+    tokio::time::sleep(seconds(1)).await;
+    assert_eq!((here.usage().running, here.usage().accepted), (0, 5));
+    gate.add_permits(1);
+    until("all run", || here.usage().running == 6).await;
+    assert_eq!(here.usage().accepted, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_no_worker_takes_is_not_started() {
     let web = over(Durable::default());
     let tier = app(web.layer().accept_only(), never);

@@ -1,7 +1,10 @@
 use super::{Engine, Limits};
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    num::NonZeroU16,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -11,7 +14,7 @@ pub(crate) struct Places {
     held: AtomicHeld,
     uploading_bytes: AtomicU64,
     discards: AtomicU64,
-    /// Workers that are just being given something to run.
+    /// Turns that workers have for what they are just being given to run.
     claiming: AtomicU64,
 }
 
@@ -24,7 +27,7 @@ struct Held(u64);
 const TAKEN: u64 = 1;
 /// One operation that was taken on for good: read, and neither refused nor ended.
 const PENDING: u64 = 1 << 32;
-/// More places than any memory has room for, and few enough for a word.
+/// What is pending takes a terabyte by then; and the word has room for it.
 const MOST: u64 = 1 << 30;
 /// Nothing more is taken on.
 const CLOSED: u64 = 1 << 63;
@@ -89,12 +92,13 @@ impl Places {
 }
 
 impl Engine {
-    /// Uploading, accepted, running: never more in all than there are places.
+    /// Uploading, accepted, running.
     pub(super) fn stages(&self) -> [u64; 3] {
+        let claiming = self.places.claiming.load(Ordering::SeqCst);
         let turns = turns(&self.limits) - self.turns.available_permits();
         let held = self.places.held.load();
-        // A turn may be taken, or not yet given back, where nothing is pending: by a worker, or by what has just ended.
-        let running = (turns as u64).min(held.pending());
+        // What has just ended may not have given its turn back.
+        let running = (turns as u64).saturating_sub(claiming).min(held.pending());
         [
             held.taken() - held.pending(),
             held.pending() - running,
@@ -133,17 +137,6 @@ impl Place {
             engine: engine.clone(),
             stage: Stage::Uploading,
         })
-    }
-
-    /// A place for what a worker claims, with the turn to run that the worker has waited for: the bound on what runs is
-    /// the bound on what it takes.
-    pub(crate) fn with_turn(engine: &Arc<Engine>, turn: SemaphorePermit<'_>) -> Self {
-        turn.forget();
-        engine.places.held.add(TAKEN + PENDING);
-        Self {
-            engine: engine.clone(),
-            stage: Stage::Running,
-        }
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -209,25 +202,71 @@ impl Drop for Place {
     }
 }
 
-/// A worker asks the store for something to run: a drain waits until it has it, lest it be claimed by nobody.
+/// A worker asks the store for something to run: a drain waits until it has it, lest it be claimed by nobody. The bound on
+/// what runs is the bound on what it takes: it has the turns for that before it asks.
 #[derive(Debug)]
-pub(crate) struct Claiming(Arc<Engine>);
+pub(crate) struct Claiming {
+    engine: Arc<Engine>,
+    turns: u16,
+}
 
 impl Claiming {
-    /// `None`, if the server is draining.
-    pub(crate) fn begin(engine: &Arc<Engine>) -> Option<Self> {
-        engine.places.claiming.fetch_add(1, Ordering::SeqCst);
-        let claiming = Self(engine.clone());
+    /// Waits for a turn, and takes so many more at most as are free. `None`, if the server is draining.
+    ///
+    /// # Cancel safety
+    ///
+    /// A turn that is not taken goes to the next in line.
+    pub(crate) async fn begin(engine: &Arc<Engine>, more: u16) -> Option<Self> {
+        // Never closed.
+        let first = engine.turns.acquire().await.ok()?;
+        let mut claiming = Self {
+            engine: engine.clone(),
+            turns: 0,
+        };
+        claiming.take(first);
         // A drain says so before it looks, so that one sees the other.
-        (!engine.is_draining()).then_some(claiming)
+        if engine.is_draining() {
+            return None;
+        }
+        while claiming.turns <= more
+            && let Ok(turn) = engine.turns.try_acquire()
+        {
+            claiming.take(turn);
+        }
+        Some(claiming)
+    }
+
+    fn take(&mut self, turn: SemaphorePermit<'_>) {
+        self.engine.places.claiming.fetch_add(1, Ordering::SeqCst);
+        turn.forget();
+        self.turns += 1;
+    }
+
+    /// How much it may ask for.
+    pub(crate) fn at_most(&self) -> NonZeroU16 {
+        NonZeroU16::new(self.turns).unwrap_or(NonZeroU16::MIN)
+    }
+
+    /// A place for what it was given, with one of its turns; `None` when these are used up.
+    pub(crate) fn place(&mut self) -> Option<Place> {
+        self.turns = self.turns.checked_sub(1)?;
+        let places = &self.engine.places;
+        places.held.add(TAKEN + PENDING);
+        places.claiming.fetch_sub(1, Ordering::SeqCst);
+        Some(Place {
+            engine: self.engine.clone(),
+            stage: Stage::Running,
+        })
     }
 }
 
 impl Drop for Claiming {
     fn drop(&mut self) {
-        if self.0.places.claiming.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.tell_drains();
-        }
+        let turns = self.turns;
+        self.engine.turns.add_permits(turns.into());
+        let claiming = &self.engine.places.claiming;
+        claiming.fetch_sub(turns.into(), Ordering::SeqCst);
+        self.engine.tell_drains();
     }
 }
 

@@ -14,7 +14,6 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     marker::PhantomData,
-    num::NonZeroU16,
     panic::resume_unwind,
     pin::pin,
     sync::Arc,
@@ -33,7 +32,7 @@ pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("operation-attemp
 pub struct SeenUri(pub Uri);
 
 /// Operations that are claimed in one step.
-const BATCH: usize = 64;
+const BATCH: u16 = 64;
 
 type Restore = Arc<dyn Fn(&mut Parts) + Send + Sync>;
 
@@ -122,28 +121,20 @@ where
         Sweeper::due(&engine, Duration::ZERO);
         let mut changes = engine.store.changes();
         loop {
-            let Ok(Ok(first)) = unless(&mut dropped, engine.turns.acquire()).await else {
+            let claiming = Claiming::begin(&engine, BATCH - 1);
+            let Ok(Some(mut claiming)) = unless(&mut dropped, claiming).await else {
                 return;
             };
-            let Some(claiming) = Claiming::begin(&engine) else {
-                return;
-            };
-            let mut turns = vec![first];
-            turns.extend(std::iter::from_fn(|| engine.turns.try_acquire().ok()).take(BATCH - 1));
-            let at_most = u16::try_from(turns.len()).ok().and_then(NonZeroU16::new);
-            let at_most = at_most.unwrap_or(NonZeroU16::MIN);
-            let claimed = engine.store.claim(&self.queue, at_most).await;
+            let claimed = engine.store.claim(&self.queue, claiming.at_most()).await;
             let claimed = claimed.unwrap_or_else(|error| {
                 trace::store_failed("claim", &error);
                 Vec::new()
             });
             let is_idle = claimed.is_empty();
-            for (claimed, turn) in claimed.into_iter().zip(turns.drain(..)) {
-                let place = Place::with_turn(&engine, turn);
-                let work = self.begin(place, claimed);
-                trace::spawn(work);
+            for claimed in claimed {
+                let Some(place) = claiming.place() else { break };
+                trace::spawn(self.begin(place, claimed));
             }
-            drop(turns);
             drop(claiming);
             if is_idle {
                 // Woken for nothing now and then, and late at worst.
