@@ -212,9 +212,7 @@ impl<'a> Links<'a> {
         if !self.origin.is_empty() {
             out.extend_from_slice(self.origin.as_bytes());
         }
-        let url = self.mount.url();
-        out.reserve(url.len() + 1 + ID_LEN + suffix.len());
-        out.extend_from_slice(url.as_bytes());
+        out.extend_from_slice(self.mount.url().as_bytes());
         out.push(b'/');
         out.extend_from_slice(id);
         out.extend_from_slice(suffix.as_bytes());

@@ -97,7 +97,7 @@ impl Engine {
         let claiming = self.places.claiming.load(Ordering::SeqCst);
         let turns = turns(&self.limits) - self.turns.available_permits();
         let held = self.places.held.load();
-        // What has just ended may not have given its turn back.
+        // A worker may have taken turns since those of workers were counted.
         let running = (turns as u64).saturating_sub(claiming).min(held.pending());
         [
             held.taken() - held.pending(),
@@ -211,12 +211,12 @@ pub(crate) struct Claiming {
 }
 
 impl Claiming {
-    /// Waits for a turn, and takes so many more at most as are free. `None`, if the server is draining.
+    /// Waits for a turn, and takes those that are free besides, `at_most` in all. `None`, if the server is draining.
     ///
     /// # Cancel safety
     ///
     /// A turn that is not taken goes to the next in line.
-    pub(crate) async fn begin(engine: &Arc<Engine>, more: u16) -> Option<Self> {
+    pub(crate) async fn begin(engine: &Arc<Engine>, at_most: u16) -> Option<Self> {
         // Never closed.
         let first = engine.turns.acquire().await.ok()?;
         let mut claiming = Self {
@@ -228,7 +228,7 @@ impl Claiming {
         if engine.is_draining() {
             return None;
         }
-        while claiming.turns <= more
+        while claiming.turns < at_most
             && let Ok(turn) = engine.turns.try_acquire()
         {
             claiming.take(turn);
@@ -243,7 +243,7 @@ impl Claiming {
     }
 
     /// How much it may ask for.
-    pub(crate) fn at_most(&self) -> NonZeroU16 {
+    pub(crate) fn turns(&self) -> NonZeroU16 {
         NonZeroU16::new(self.turns).unwrap_or(NonZeroU16::MIN)
     }
 

@@ -31,7 +31,7 @@ pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("operation-attemp
 #[derive(Clone, Debug)]
 pub struct SeenUri(pub Uri);
 
-/// Operations that are claimed in one step.
+/// Operations that are claimed in one step, at most.
 const BATCH: u16 = 64;
 
 type Restore = Arc<dyn Fn(&mut Parts) + Send + Sync>;
@@ -121,11 +121,11 @@ where
         Sweeper::due(&engine, Duration::ZERO);
         let mut changes = engine.store.changes();
         loop {
-            let claiming = Claiming::begin(&engine, BATCH - 1);
+            let claiming = Claiming::begin(&engine, BATCH);
             let Ok(Some(mut claiming)) = unless(&mut dropped, claiming).await else {
                 return;
             };
-            let claimed = engine.store.claim(&self.queue, claiming.at_most()).await;
+            let claimed = engine.store.claim(&self.queue, claiming.turns()).await;
             let claimed = claimed.unwrap_or_else(|error| {
                 trace::store_failed("claim", &error);
                 Vec::new()
