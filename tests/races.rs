@@ -693,10 +693,8 @@ fn what_is_accepted_while_a_drain_begins_has_ended_when_it_is_over() {
             "{drained:?}"
         );
         let interrupted = Phase::Ended(Stop::Interrupted.outcome());
-        let count = {
-            let ends = ends.lock().unwrap();
-            ends.values().filter(|ends| ends[0] == interrupted).count()
-        };
+        let ends = ends.lock().unwrap();
+        let count = ends.values().filter(|ends| ends[0] == interrupted).count();
         assert_eq!(drained.interrupted, count as u64);
         assert_eq!(held(operations.usage()), [0; 5]);
     });
@@ -720,8 +718,10 @@ fn what_ends_is_given_back_in_one_step() {
         }
         // On a thread of its own, so that it looks at any moment.
         let watch = move || {
+            let late = Instant::now() + Duration::from_secs(20);
             loop {
                 let usage = operations.usage();
+                assert!(Instant::now() < late, "all end: {usage:?}");
                 assert_eq!(usage.uploading, 0, "{usage:?}");
                 if usage.accepted + usage.running == 0 {
                     return assert_eq!(held(usage), [0; 5]);

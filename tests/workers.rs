@@ -151,16 +151,17 @@ async fn a_hook_that_panics_ends_its_operation_alone() {
     assert_eq!(outcome(&tier, &good).await.status, 200);
 }
 
+/// An engine that runs no more at a time.
+fn with_turns(running: usize, store: Durable) -> Operations {
+    let mut limits = Limits::default();
+    limits.running = running;
+    let builder = Operations::builder().store(store).limits(limits);
+    builder.build().unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_worker_takes_no_more_than_can_run() {
-    let mut limits = Limits::default();
-    limits.running = 2;
-    let store = Durable::default();
-    let web = Operations::builder()
-        .store(store)
-        .limits(limits)
-        .build()
-        .unwrap();
+    let web = with_turns(2, Durable::default());
     let tier = app(web.layer().accept_only(), never);
     for _ in 0..5 {
         accepted(&tier, post("/")).await;
@@ -173,14 +174,8 @@ async fn a_worker_takes_no_more_than_can_run() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_while_a_worker_has_all_turns_does_not_count_as_running() {
-    let mut limits = Limits::default();
-    limits.running = 8;
     let store = Durable::default();
-    let here = Operations::builder()
-        .store(store.clone())
-        .limits(limits)
-        .build()
-        .unwrap();
+    let here = with_turns(8, store.clone());
     let gate = store.gate_claims();
     accepted(&app(here.layer().accept_only(), never), post("/")).await;
     work(&here, never);
