@@ -40,7 +40,7 @@ pub(crate) fn render(
     if face.is_named_by_request {
         age(&mut parts.headers, engine, record);
     }
-    let stored = record.ending().and_then(|ending| ending.response.as_ref());
+    let stored = record.response();
     // What stands for the result where there is one, such as a redirect to it, is not its delivery.
     let is_result = !matches!(answer, Answer::Bytes(_)) || stored.is_none();
     let mut response = match (answer, stored) {

@@ -652,7 +652,7 @@ impl<'a> View<'a> {
     /// The inner service's response, if it ended with one.
     #[must_use]
     pub fn response(&self) -> Option<&'a StoredResponse> {
-        self.ending()?.response.as_ref()
+        self.record.response()
     }
 
     /// The head of the stored response as it is to be replayed, if there is one.

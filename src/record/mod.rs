@@ -92,6 +92,12 @@ impl Record {
         }
     }
 
+    /// The inner service's response, if it ended with one.
+    #[must_use]
+    pub fn response(&self) -> Option<&StoredResponse> {
+        self.ending()?.response.as_ref()
+    }
+
     /// When it will be forgotten; known once it has ended.
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
@@ -173,8 +179,7 @@ impl Record {
     /// Bytes of bodies and fields that keeping the record takes.
     #[must_use]
     pub fn size(&self) -> usize {
-        let response = self.ending().and_then(|ending| ending.response.as_ref());
-        response.map_or(0, StoredResponse::size)
+        self.response().map_or(0, StoredResponse::size)
     }
 }
 

@@ -218,7 +218,7 @@ fn with_stored(
     record: &Record,
     version: Version,
 ) -> Response<ReplyBody> {
-    let stored = record.ending().and_then(|ending| ending.response.as_ref());
+    let stored = record.response();
     match (answer, stored) {
         (Answer::Stored, Some(stored)) => replay(store, parts, stored, version),
         (Answer::Around { before, after }, Some(stored)) => {

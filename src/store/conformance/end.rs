@@ -50,10 +50,7 @@ pub async fn finish_ends_and_keeps_what_was_seen(make: Make) {
             Some(message.clone())
         );
         assert_eq!(record.expires(), Some(at.after(KEEP_FOR)));
-        let left = record
-            .ending()
-            .and_then(|ending| ending.response.as_ref())
-            .unwrap();
+        let left = record.response().unwrap();
         assert_eq!(
             (left.status(), left.body()),
             (http::StatusCode::OK, response(10).body())

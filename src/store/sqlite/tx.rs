@@ -339,9 +339,8 @@ impl<'w> Tx<'w> {
         record: Record,
         ending: &[u8],
     ) -> Result<Arc<Record>, Fault> {
-        let response = record.ending().and_then(|ending| ending.response.as_ref());
-        let blob = response.and_then(|response| response.body().blob());
-        let mut size = response.map_or(0, |response| response.size() as u64);
+        let blob = record.ending().and_then(Ending::blob);
+        let mut size = record.size() as u64;
         if let Some(blob) = blob {
             size += self.name_blob(blob)?;
         }
