@@ -6,8 +6,9 @@ use crate::{
     header::if_none_match_holds,
     operations::{Engine, Face},
     record::{Outcome, Record, Sighting},
+    store::Store,
 };
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, Version, header};
 use http_body::Body;
 use std::sync::Arc;
 
@@ -32,42 +33,52 @@ pub(crate) fn render(
     let polls = (face.counts_polls && ask.may_wait())
         .then(|| engine.polls.count(record.id, engine.clock.elapsed()));
     let origin = face.origin(head);
-    let response = engine.view(face, record, sighting, &origin, |view| {
+    let mut response = engine.view(face, record, sighting, &origin, |view| {
         let view = view.with_polls(polls).with_done(asked.is_done);
         face.dialect.answer(&view, ask, head)
     });
-    let (mut parts, answer) = response.into_parts();
     if face.is_named_by_request {
-        age(&mut parts.headers, engine, record);
+        age(response.headers_mut(), engine, record);
     }
-    let stored = record.response();
+    if let Answer::Bytes(_) | Answer::Instead(_) = response.body() {
+        let tag = response.headers().get(header::ETAG);
+        if tag.is_some_and(|tag| !if_none_match_holds(head.headers, tag)) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().remove(header::CONTENT_TYPE);
+            return response.map(|_| ReplyBody::default());
+        }
+    }
     // What stands for the result where there is one, such as a redirect to it, is not its delivery.
-    let is_result = !matches!(answer, Answer::Bytes(_)) || stored.is_none();
-    let mut response = match (answer, stored) {
-        (Answer::Stored, Some(stored)) => replay(&engine.store, parts, stored, head.version),
-        (Answer::Around { before, after }, Some(stored)) => Response::from_parts(
-            parts,
-            ReplyBody::around(&engine.store, before, stored, after),
-        ),
-        (Answer::Stored | Answer::Around { .. }, None) => {
-            Response::from_parts(parts, ReplyBody::default())
-        }
-        (Answer::Bytes(bytes) | Answer::Instead(bytes), _) => {
-            let tag = parts.headers.get(header::ETAG);
-            if tag.is_some_and(|tag| !if_none_match_holds(head.headers, tag)) {
-                parts.status = StatusCode::NOT_MODIFIED;
-                parts.headers.remove(header::CONTENT_TYPE);
-                return Response::from_parts(parts, ReplyBody::default());
-            }
-            Response::from_parts(parts, ReplyBody::new(bytes))
-        }
-    };
-    let delivers = matches!(ask, Ask::Monitor | Ask::Result) && record.phase().is_ended();
-    if delivers && is_result && head.method != Method::HEAD {
+    let is_result = !matches!(response.body(), Answer::Bytes(_)) || record.response().is_none();
+    let asks_for_it = matches!(ask, Ask::Monitor | Ask::Result) && head.method != Method::HEAD;
+    let mut response = with_body(&engine.store, response, record, head.version);
+    if asks_for_it && is_result && record.phase().is_ended() {
         let body = response.body_mut();
         body.tell_when_read(engine, record.id, polls.is_some());
     }
     response
+}
+
+/// The dialect's answer with the body that it asks for.
+pub(crate) fn with_body(
+    store: &Arc<dyn Store>,
+    response: Response<Answer>,
+    record: &Record,
+    version: Version,
+) -> Response<ReplyBody> {
+    let (parts, answer) = response.into_parts();
+    match (answer, record.response()) {
+        (Answer::Stored, Some(stored)) => replay(store, parts, stored, version),
+        (Answer::Around { before, after }, Some(stored)) => {
+            Response::from_parts(parts, ReplyBody::around(store, before, stored, after))
+        }
+        (Answer::Stored | Answer::Around { .. }, None) => {
+            Response::from_parts(parts, ReplyBody::default())
+        }
+        (Answer::Bytes(bytes) | Answer::Instead(bytes), _) => {
+            Response::from_parts(parts, ReplyBody::new(bytes))
+        }
+    }
 }
 
 /// HEAD gets what GET would, but the body (RFC 9110, section 9.3.2).

@@ -6,17 +6,17 @@ use crate::{
         ReplyBody, ResponseBody,
         body::replay,
         future::vary_by_prefer,
-        render::{Asked, render},
+        render::{Asked, render, with_body},
         upload,
     },
-    dialect::{Answer, Ask, Head, OptIn},
+    dialect::{Ask, Head, OptIn},
     problem::{Problem, ProblemKind},
     record::{Outcome, Record, Sighting, Stop},
     runner::{Kept, Reply},
-    store::{Lookup, Store, StoreError, StoreErrorKind},
+    store::{Lookup, StoreError, StoreErrorKind},
 };
 use bytes::Bytes;
-use http::{Request, Response, Version, response};
+use http::{Request, Response};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -147,14 +147,7 @@ impl Desk<'_> {
         let response = engine.view(face, record, sighting, &self.origin, |view| {
             face.dialect.accepted(&view, opt_in)
         });
-        let (parts, answer) = response.into_parts();
-        let response = match answer {
-            Answer::Bytes(bytes) | Answer::Instead(bytes) => {
-                Response::from_parts(parts, ReplyBody::new(bytes))
-            }
-            answer => with_stored(&engine.store, parts, answer, record, self.version),
-        };
-        response.map(ResponseBody::own)
+        with_body(&engine.store, response, record, self.version).map(ResponseBody::own)
     }
 
     pub(super) fn kept<R>(&self, kept: Kept, mine: &Record) -> Response<ResponseBody<R>> {
@@ -206,25 +199,6 @@ impl Desk<'_> {
                 _ => self.stopped(Stop::Lost.outcome()),
             }
         })
-    }
-}
-
-/// An answer with what is stored of the response in it.
-#[cold]
-fn with_stored(
-    store: &Arc<dyn Store>,
-    parts: response::Parts,
-    answer: Answer,
-    record: &Record,
-    version: Version,
-) -> Response<ReplyBody> {
-    let stored = record.response();
-    match (answer, stored) {
-        (Answer::Stored, Some(stored)) => replay(store, parts, stored, version),
-        (Answer::Around { before, after }, Some(stored)) => {
-            Response::from_parts(parts, ReplyBody::around(store, before, stored, after))
-        }
-        _ => Response::from_parts(parts, ReplyBody::default()),
     }
 }
 
