@@ -42,7 +42,7 @@ impl Dialect for Words {
                     _ => ask.here |= word == "here",
                 }
             }
-            return Some(Address::List(ask));
+            return Some(Address::List(Ok(ask)));
         };
         let ask = match segments.next() {
             None => Ask::Monitor,

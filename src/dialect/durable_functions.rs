@@ -112,7 +112,7 @@ impl Dialect for DurableFunctions {
         let tail = tail.strip_prefix('/').unwrap_or(tail);
         if tail.is_empty() {
             return Some(match *head.method {
-                Method::GET | Method::HEAD => list(head),
+                Method::GET | Method::HEAD => Address::List(list(head)),
                 Method::OPTIONS => Address::Options(READ_ONLY),
                 _ => Address::Problem(Problem::new(ProblemKind::Method).allow(READ_ONLY)),
             });
@@ -415,10 +415,9 @@ const NO_TIME: &str =
     "`createdTimeFrom` and `createdTimeTo` are times, such as 2026-11-21T09:00:00Z.";
 
 /// Reads a query for instances; other parameters are tolerated, as clients add their own, and empty ones are none.
-fn list(head: Head<'_>) -> Address {
-    let invalid = |detail: &'static str| {
-        Address::Problem(Problem::new(ProblemKind::QueryInvalid).detail(detail))
-    };
+fn list(head: Head<'_>) -> Result<ListAsk, Problem> {
+    let invalid =
+        |detail: &'static str| Err(Problem::new(ProblemKind::QueryInvalid).detail(detail));
     let mut ask = ListAsk {
         here: true,
         limit: const { NonZeroU16::new(PAGE).unwrap() },
@@ -455,7 +454,7 @@ fn list(head: Head<'_>) -> Address {
             _ => return invalid("`x-ms-continuation-token` is that of the page before."),
         }
     }
-    Address::List(ask)
+    Ok(ask)
 }
 
 /// Of UTC, unless it says otherwise.

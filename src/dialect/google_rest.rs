@@ -99,7 +99,7 @@ impl Dialect for GoogleRest {
         let method = head.method;
         if tail.is_empty() {
             return Some(match *method {
-                Method::GET | Method::HEAD => list(head.uri.query()),
+                Method::GET | Method::HEAD => Address::List(list(head.uri.query())),
                 Method::OPTIONS => Address::Options(READ_ONLY),
                 _ => Address::Problem(Problem::new(ProblemKind::Method).allow(READ_ONLY)),
             });
@@ -492,10 +492,9 @@ fn timeout(query: Option<&str>) -> Result<Duration, Problem> {
 }
 
 /// Reads a `ListOperationsRequest` from a query; other parameters are tolerated, as clients add their own.
-fn list(query: Option<&str>) -> Address {
-    let invalid = |detail: &'static str| {
-        Address::Problem(Problem::new(ProblemKind::QueryInvalid).detail(detail))
-    };
+fn list(query: Option<&str>) -> Result<ListAsk, Problem> {
+    let invalid =
+        |detail: &'static str| Err(Problem::new(ProblemKind::QueryInvalid).detail(detail));
     let mut ask = ListAsk {
         here: true,
         ..ListAsk::default()
@@ -523,7 +522,7 @@ fn list(query: Option<&str>) -> Address {
             _ => {}
         }
     }
-    Address::List(ask)
+    Ok(ask)
 }
 
 fn filter(text: &str) -> Option<Option<StateSet>> {

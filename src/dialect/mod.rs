@@ -261,8 +261,9 @@ impl<'a> From<&'a request::Parts> for Head<'a> {
 pub enum Address {
     /// This, of this operation.
     Operation(OperationId, Ask),
-    /// A list of operations.
-    List(ListAsk),
+    /// A list of operations, or why there is none to what was asked for. Who may have no list at all is told no reason, but
+    /// [`ProblemKind::Unknown`].
+    List(Result<ListAsk, Problem>),
     /// Which methods the resource knows: these.
     Options(&'static [Method]),
     /// What can't be answered, whatever is stored.

@@ -148,10 +148,9 @@ impl Dialect for OgcProcesses {
         };
         Some(match (id.parse(), rest) {
             (Err(_), None) if id.is_empty() => match *head.method {
-                Method::GET | Method::HEAD => match Query::read(head.uri.query()) {
-                    Ok(query) => Address::List(query.ask),
-                    Err(problem) => Address::Problem(problem),
-                },
+                Method::GET | Method::HEAD => {
+                    Address::List(Query::read(head.uri.query()).map(|query| query.ask))
+                }
                 Method::OPTIONS => Address::Options(READ_ONLY),
                 _ => Address::Problem(Problem::new(ProblemKind::Method).allow(READ_ONLY)),
             },

@@ -82,7 +82,7 @@ impl Dialect for Redfish {
         };
         Some(match (tail, task.strip_prefix('/').map(str::parse)) {
             ("", _) => match *head.method {
-                Method::GET | Method::HEAD => collection(head.uri.query()),
+                Method::GET | Method::HEAD => Address::List(collection(head.uri.query())),
                 Method::OPTIONS => Address::Options(READ_ONLY),
                 _ => Address::Problem(Problem::new(ProblemKind::Method).allow(READ_ONLY)),
             },
@@ -179,7 +179,7 @@ impl Dialect for Redfish {
 
 /// What the collection is asked for. Parameters of OData that it does not know are to be told so (DSP0266, "Query
 /// parameters").
-fn collection(query: Option<&str>) -> Address {
+fn collection(query: Option<&str>) -> Result<ListAsk, Problem> {
     const TOP: NonZeroU16 = NonZeroU16::new(50).unwrap();
     const MOST: u16 = 1_000;
     let mut list = ListAsk::default();
@@ -217,10 +217,10 @@ fn collection(query: Option<&str>) -> Address {
             _ => None,
         };
         if let Some(problem) = refusal {
-            return Address::Problem(problem);
+            return Err(problem);
         }
     }
-    Address::List(list)
+    Ok(list)
 }
 
 fn path(links: Links<'_>, suffix: &str) -> String {

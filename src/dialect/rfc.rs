@@ -125,7 +125,7 @@ impl Dialect for Rfc {
         let tail = route.tail(head.uri)?;
         if tail.is_empty() || tail == "/" {
             return Some(match read_only(head.method) {
-                Ok(()) => list(head.uri.query().unwrap_or_default()),
+                Ok(()) => Address::List(list(head.uri.query().unwrap_or_default())),
                 Err(other) => other,
             });
         }
@@ -369,7 +369,7 @@ fn states(list: &ListAsk) -> String {
 }
 
 /// Reads `limit`, `after` and `status`; other parameters are tolerated, as clients add their own.
-fn list(query: &str) -> Address {
+fn list(query: &str) -> Result<ListAsk, Problem> {
     let mut ask = ListAsk::default();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -397,8 +397,8 @@ fn list(query: &str) -> Address {
                 "after" => "`after` comes from the page before.",
                 _ => "`status` is a list of accepted, running, succeeded, failed, cancelled.",
             };
-            return Address::Problem(Problem::new(ProblemKind::QueryInvalid).detail(detail));
+            return Err(Problem::new(ProblemKind::QueryInvalid).detail(detail));
         }
     }
-    Address::List(ask)
+    Ok(ask)
 }

@@ -38,7 +38,7 @@ impl<'a> Monitor<'a> {
         head: Head<'_>,
     ) -> Option<Response<ReplyBody>> {
         let response = match address {
-            Address::Problem(problem) => self.refusal(problem, head),
+            Address::Problem(problem) => self.problem(problem, head),
             Address::Options(methods) => options(methods),
             Address::Operation(id, ask) if ask.is_read() && self.wait(*ask, head).is_none() => {
                 self.found(self.engine().find(*id).now().ok()?, *ask, head, None)
@@ -51,9 +51,9 @@ impl<'a> Monitor<'a> {
     /// The answer.
     pub(super) async fn answer(&self, address: Address, head: Head<'_>) -> Response<ReplyBody> {
         let response = match address {
-            Address::Problem(problem) => self.refusal(&problem, head),
+            Address::Problem(problem) => self.problem(&problem, head),
             Address::Options(methods) => options(methods),
-            Address::List(list) => self.list(&list, head).await,
+            Address::List(list) => self.list(list, head).await,
             Address::Operation(id, ask) if ask.is_read() => {
                 let (seen, waited) = self.look_up(id, ask, head).await;
                 self.found(seen, ask, head, waited)
@@ -273,9 +273,13 @@ impl<'a> Monitor<'a> {
     }
 
     /// The caller's own operations. Who is nobody has none, and there is nobody without an owner rule.
-    async fn list(&self, list: &ListAsk, head: Head<'_>) -> Response<ReplyBody> {
+    async fn list(&self, list: Result<ListAsk, Problem>, head: Head<'_>) -> Response<ReplyBody> {
         let Some(owner) = self.face().principal(head) else {
             return self.problem(&Problem::new(ProblemKind::Unknown), head);
+        };
+        let list = match list {
+            Ok(list) => list,
+            Err(problem) => return self.problem(&problem, head),
         };
         let (engine, face) = (self.engine(), self.face());
         let mut query = ListQuery::of(owner);
@@ -302,16 +306,8 @@ impl<'a> Monitor<'a> {
         let views: Vec<_> = views
             .map(|(record, by)| by.view(face, record, None, &origin, engine.retry_after()))
             .collect();
-        let listing = Listing::new(&views, list, page.next, &face.mount).origin(&origin);
+        let listing = Listing::new(&views, &list, page.next, &face.mount).origin(&origin);
         face.dialect.listed(&listing, head).map(ReplyBody::new)
-    }
-
-    /// What can't be answered, whatever is stored. Where there is no list, there is none with a query to it.
-    fn refusal(&self, problem: &Problem, head: Head<'_>) -> Response<ReplyBody> {
-        if problem.kind == ProblemKind::QueryInvalid && self.face().principal(head).is_none() {
-            return self.problem(&Problem::new(ProblemKind::Unknown), head);
-        }
-        self.problem(problem, head)
     }
 
     fn problem(&self, problem: &Problem, head: Head<'_>) -> Response<ReplyBody> {
