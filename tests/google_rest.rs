@@ -8,7 +8,9 @@ mod common {
 }
 
 use bytes::Bytes;
-use common::exchange::{Collected, ask, document, is_delivered, request, response, submit};
+use common::exchange::{
+    Collected, ask, document, is_delivered, one_place, request, response, submit,
+};
 use common::hostile::{Words, answer_to, fields, method, target};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
@@ -53,6 +55,21 @@ async fn what_is_all_there_is_to_tell_delivers_the_result() {
         let asked = |first: &Collected| format!("/{}{query}", name(first));
         let delivered = is_delivered(builder, job, answer, asked).await;
         assert_eq!(delivered, delivers, "{shown}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_refused_tells_nobody_of_an_end() {
+    for (query, status, delivers) in [("?timeout=1s", 200, true), ("?timeout=soon", 400, false)] {
+        let operations = one_place(Operations::builder().dialect(GoogleRest::new()));
+        // No final response: the operation ends without one.
+        let interim = response(103, "text/plain", "");
+        let accepted = submit(&operations, job(), interim.clone()).await;
+        let wait = format!("/{}:wait{query}", name(&accepted));
+        let waited = ask(&operations, request(Method::POST, &wait, &[])).await;
+        assert_eq!(waited.status(), status);
+        let next = submit(&operations, job(), interim).await;
+        assert_eq!(next.status() != 503, delivers, "{query}");
     }
 }
 

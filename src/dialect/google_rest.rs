@@ -110,6 +110,12 @@ impl Dialect for GoogleRest {
         };
         let unknown = Some(Address::Problem(Problem::new(ProblemKind::Unknown)));
         let Ok(id) = id.parse() else { return unknown };
+        // Of no operation yet: a refusal tells nobody how one has ended.
+        if waits(head)
+            && let Err(problem) = timeout(head.uri.query())
+        {
+            return Some(Address::Problem(problem));
+        }
         let (read, other, methods) = match verb {
             None if wants_media(head) => {
                 (Some(Ask::Result), (Method::DELETE, Ask::Abandon), MONITOR)
@@ -135,7 +141,7 @@ impl Dialect for GoogleRest {
         self.operation(view)
     }
 
-    fn answer(&self, view: &View<'_>, ask: Ask, head: Head<'_>) -> Response<Answer> {
+    fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
         match (ask, view.ending()) {
             (Ask::Result, Some(ending)) => replayed(view)
                 .unwrap_or_else(|| error(&problem_of(ending.outcome)).map(Answer::Bytes)),
@@ -143,12 +149,7 @@ impl Dialect for GoogleRest {
                 let problem = Problem::new(ProblemKind::ResultNotReady);
                 error(&problem.status(StatusCode::BAD_REQUEST)).map(Answer::Bytes)
             }
-            (Ask::Monitor | Ask::Status | Ask::Take, _) => {
-                match waits(head).then(|| timeout(head.uri.query())) {
-                    Some(Err(problem)) => error(&problem).map(Answer::Bytes),
-                    _ => self.operation(view),
-                }
-            }
+            (Ask::Monitor | Ask::Status | Ask::Take, _) => self.operation(view),
             _ => own_json(StatusCode::OK, Answer::Bytes(Bytes::from_static(b"{}"))),
         }
     }
