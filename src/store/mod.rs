@@ -252,7 +252,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 ///
 /// A blob that no operation names (any more) is removed by whoever knows that it is of no use, or else by
 /// [`sweep`](Store::sweep), an hour after the later of its last chunk and the end of the operation that named it: it may
-/// be being written, or read.
+/// be being written, or read. One that no operation names any more goes earlier where its room is needed.
 pub trait Blobs: fmt::Debug + Send + Sync {
     /// Bodies up to so many bytes are kept in their records.
     fn inline_limit(&self) -> usize;

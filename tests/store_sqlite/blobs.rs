@@ -2,7 +2,7 @@
 
 use super::support::{
     ALL, Place, Running, accept, child, file_of_child, find, record, request, started,
-    success_elsewhere,
+    success_elsewhere, totals_are_true,
 };
 use bytes::Bytes;
 use std::{
@@ -276,6 +276,58 @@ async fn a_result_that_was_read_makes_room_with_its_blob() {
     assert_eq!(store.usage().bytes, 2 * CHUNK as u64);
     sweep(&store).await;
     assert_eq!(store.usage().bytes, 2 * CHUNK as u64);
+}
+
+#[tokio::test]
+async fn what_was_left_makes_room_before_what_was_read() {
+    let place = Place::new();
+    let options = SqliteOptions::default().bytes(6 * CHUNK as u64 + 100);
+    let store = place.open_with(options);
+    let (read, in_time) = ended(&store, 2).await;
+    store.mark_read(read);
+    let kept = store.usage().bytes;
+    let (forgotten, left) = ended(&store, 3).await;
+    let done = store.forget(forgotten, Forget::Ended).await;
+    assert!(matches!(done, Ok(Settled::Done(_))), "{done:?}");
+    let counts = async || [count(&store, left).await, count(&store, in_time).await];
+    let blob = BlobId::random();
+    let append = async |index| store.append(blob, index, Bytes::from(vec![0; CHUNK])).await;
+    append(0).await.unwrap();
+    // There is still room for a reader.
+    assert_eq!(counts().await, [3, 2]);
+    assert_eq!(store.usage().bytes, kept + 4 * CHUNK as u64);
+    append(1).await.unwrap();
+    assert_eq!(counts().await, [0, 2]);
+    assert_eq!(store.usage().bytes, kept + 2 * CHUNK as u64);
+    sweep(&store).await;
+    assert_eq!(store.usage().bytes, kept + 2 * CHUNK as u64);
+    for index in 2..6 {
+        append(index).await.unwrap();
+    }
+    assert!(find(&store, read).await.is_none());
+    assert_eq!(append(6).await.unwrap_err().kind(), StoreErrorKind::Full);
+    totals_are_true(&place.sql());
+}
+
+/// Found by filling a store with long results, each of which was forgotten once it was read: the next was too large.
+#[tokio::test]
+async fn what_was_left_is_no_reason_to_refuse_what_is_to_come() {
+    let place = Place::new();
+    let options = SqliteOptions::default().bytes(4 * CHUNK as u64 + 100);
+    let store = place.open_with(options);
+    let (id, left) = ended(&store, 3).await;
+    let forgotten = store.forget(id, Forget::Ended).await;
+    assert!(matches!(forgotten, Ok(Settled::Done(_))), "{forgotten:?}");
+    assert!(!store.set_aside(5 * CHUNK as u64));
+    assert_eq!(count(&store, left).await, 3);
+    assert!(store.set_aside(2 * CHUNK as u64));
+    let (_, next) = ended(&store, 1).await;
+    assert_eq!(
+        (count(&store, left).await, count(&store, next).await),
+        (0, 1)
+    );
+    store.give_back(2 * CHUNK as u64);
+    totals_are_true(&place.sql());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::support::{
     KEEP_FOR, PATIENCE, Place, Running, accept, body, child, file_of_child, find, finish, phase,
+    totals_are_true,
 };
 use std::{
     collections::HashMap,
@@ -95,39 +96,6 @@ async fn whatever_was_answered_before_a_kill_is_there() {
         accepted.len(),
         ended.len()
     );
-}
-
-/// What is counted is what is there.
-fn totals_are_true(sql: &rusqlite::Connection) {
-    let one = |query: &str| {
-        sql.query_row(query, [], |row| row.get::<_, i64>(0))
-            .unwrap()
-    };
-    for (counted, count) in [
-        (
-            "operations",
-            "SELECT count(*) FROM operations WHERE phase < 9",
-        ),
-        (
-            "tombstones",
-            "SELECT count(*) FROM operations WHERE phase = 9",
-        ),
-        (
-            "unread",
-            "SELECT count(*) FROM operations WHERE phase BETWEEN 2 AND 4 AND NOT is_read",
-        ),
-        (
-            "bytes",
-            "SELECT (SELECT ifnull(sum(size), 0) FROM operations) + (SELECT ifnull(sum(size), 0) FROM requests) \
-             + (SELECT ifnull(sum(size), 0) FROM blobs WHERE counted)",
-        ),
-    ] {
-        assert_eq!(
-            one(&format!("SELECT {counted} FROM meta")),
-            one(count),
-            "{counted}"
-        );
-    }
 }
 
 async fn accepts_for_ever(path: &Path) {

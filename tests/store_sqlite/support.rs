@@ -258,3 +258,41 @@ impl Drop for Running {
         let _ = self.child.wait();
     }
 }
+
+/// What is counted is what is there.
+pub(crate) fn totals_are_true(sql: &rusqlite::Connection) {
+    let one = |query: &str| {
+        sql.query_row(query, [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    for (counted, count) in [
+        (
+            "operations",
+            "SELECT count(*) FROM operations WHERE phase < 9",
+        ),
+        (
+            "tombstones",
+            "SELECT count(*) FROM operations WHERE phase = 9",
+        ),
+        (
+            "unread",
+            "SELECT count(*) FROM operations WHERE phase BETWEEN 2 AND 4 AND NOT is_read",
+        ),
+        (
+            "bytes",
+            "SELECT (SELECT ifnull(sum(size), 0) FROM operations) + (SELECT ifnull(sum(size), 0) FROM requests) \
+             + (SELECT ifnull(sum(size), 0) FROM blobs WHERE counted)",
+        ),
+        (
+            "evictable_bytes",
+            "SELECT (SELECT ifnull(sum(size), 0) FROM operations WHERE phase BETWEEN 2 AND 4 AND is_read) \
+             + (SELECT ifnull(sum(size), 0) FROM blobs WHERE counted = 2)",
+        ),
+    ] {
+        assert_eq!(
+            one(&format!("SELECT {counted} FROM meta")),
+            one(count),
+            "{counted}"
+        );
+    }
+}

@@ -92,7 +92,9 @@ use std::{
 /// and may therefore be short though more follow. What is deleted gives its pages back to the file system bit by bit, in
 /// sweeps, when more than a quarter of the file is free.
 ///
-/// Bodies beyond the [inline limit](SqliteOptions::inline_limit) are kept in chunks, written and read one at a time.
+/// Bodies beyond the [inline limit](SqliteOptions::inline_limit) are kept in chunks, written and read one at a time. Those
+/// of operations that have expired or were forgotten stay, and count, for an hour more, since somebody may be reading them;
+/// where there is no room for others they go first.
 ///
 /// # Upgrades
 ///

@@ -12,6 +12,7 @@ pub(super) struct Totals {
     pub(super) tombstones: u64,
     /// Operations that have ended and were read.
     pub(super) evictable: u64,
+    /// Theirs, and those of blobs whose operations are gone.
     pub(super) evictable_bytes: u64,
 }
 
@@ -72,6 +73,11 @@ impl Room {
             }
         }
         fits
+    }
+
+    /// Whether it is bytes that there is no room for.
+    pub(super) fn lacks_bytes(&self, need: Need) -> bool {
+        !self.would_fit(&self.taken(), need, u64::MAX, 0)
     }
 
     pub(super) fn has(&self, need: Need) -> bool {

@@ -69,14 +69,16 @@ statements! {
     GROW_BLOB = "UPDATE blobs SET size = size + ?2 WHERE number = ?1";
     NAME_BLOB = "UPDATE blobs SET due = NULL, counted = 0 WHERE id = ?1 RETURNING size";
     DROP_BLOB = "UPDATE blobs SET due = ?2, counted = ?3 WHERE id = ?1 RETURNING size";
-    REMOVE_BLOB = "UPDATE blobs SET id = NULL, due = 0 WHERE id = ?1 AND due IS NOT NULL RETURNING number, counted";
-    DUE_BLOB = "SELECT number, counted FROM blobs WHERE due <= ?1 ORDER BY due LIMIT 1";
+    UNNAMED_BLOB = "SELECT number, counted, size FROM blobs WHERE id = ?1 AND due IS NOT NULL";
+    DUE_BLOB = "SELECT number, counted, size FROM blobs WHERE due <= ?1 ORDER BY due LIMIT 1";
+    LEFT_BLOB = "SELECT number, counted, size FROM blobs WHERE counted = 2 AND due >= 0 ORDER BY due LIMIT 1";
+    LET_GO_OF_BLOB = "UPDATE blobs SET id = NULL, counted = 0, due = 0 WHERE number = ?1";
     FIRST_DUE_BLOB = "SELECT due FROM blobs WHERE due >= 0 ORDER BY due LIMIT 1";
     DELETE_BLOB = "DELETE FROM blobs WHERE number = ?1";
     INSERT_CHUNK = "INSERT INTO chunks (at, data) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     READ_CHUNK = "SELECT chunks.data FROM blobs JOIN chunks ON chunks.at = blobs.number * 16777216 + ?2 \
         WHERE blobs.id = ?1";
-    FIRST_CHUNK = "SELECT at, length(data) FROM chunks WHERE at >= ?1 AND at < ?2 ORDER BY at LIMIT 1";
+    FIRST_CHUNK = "SELECT at FROM chunks WHERE at >= ?1 AND at < ?2 ORDER BY at LIMIT 1";
     DELETE_CHUNK = "DELETE FROM chunks WHERE at = ?1";
 
     INSERT_NODE = "INSERT INTO nodes (id, beat, lease) VALUES (?1, 0, ?2)";

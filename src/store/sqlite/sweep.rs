@@ -4,7 +4,7 @@ use super::{
     error::{Fault, readable},
     sql,
     time::{Tick, after, micros, until},
-    tx::{Going, Other, Tx},
+    tx::{Going, Other, Tx, Unnamed},
 };
 use crate::{
     record::{Ending, Phase, Record, Stop},
@@ -32,11 +32,11 @@ impl Tx<'_> {
             swept.done += 1;
         }
         while swept.done < at_most {
-            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-            let Some((number, counted)) = self.read(sql::DUE_BLOB, [self.now], read)? else {
+            let Some(due) = self.read(sql::DUE_BLOB, [self.now], Unnamed::read)? else {
                 break;
             };
-            self.drop_chunks(number, counted)?;
+            self.let_go(&due)?;
+            self.drop_chunks(due.number)?;
             swept.done += 1;
         }
         if swept.done < at_most {

@@ -92,6 +92,26 @@ pub(super) enum Going {
     Evicted,
 }
 
+/// A blob that no operation names.
+pub(super) struct Unnamed {
+    pub(super) number: i64,
+    counted: i64,
+    size: u64,
+}
+
+/// What is counted of a blob when its operation is gone. See the schema.
+const LEFT: i64 = 2;
+
+impl Unnamed {
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            number: row.get(0)?,
+            counted: row.get(1)?,
+            size: unsigned(row.get(2)?),
+        })
+    }
+}
+
 pub(super) struct Tx<'w> {
     sql: &'w Connection,
     pub(super) shared: &'w Shared,
@@ -500,12 +520,19 @@ impl<'w> Tx<'w> {
         if let Some(row) = self.slot(sql::NEXT_EXPIRED, [self.now])? {
             return self.bury(&row, Going::Evicted);
         }
-        if self.shared.room.can_have(need)
-            && let Some(row) = self.slot(sql::NEXT_EVICTABLE, [0])?
-        {
-            return self.bury(&row, Going::Evicted);
+        let room = &self.shared.room;
+        if !room.can_have(need) {
+            return Err(StoreErrorKind::Full.into());
         }
-        Err(StoreErrorKind::Full.into())
+        if room.lacks_bytes(need)
+            && let Some(left) = self.read(sql::LEFT_BLOB, [], Unnamed::read)?
+        {
+            return self.let_go(&left);
+        }
+        match self.slot(sql::NEXT_EVICTABLE, [0])? {
+            Some(row) => self.bury(&row, Going::Evicted),
+            None => Err(StoreErrorKind::Full.into()),
+        }
     }
 
     pub(super) fn release(&mut self, bytes: u64) {
@@ -524,16 +551,35 @@ impl<'w> Tx<'w> {
         Ok(size.map(unsigned).ok_or(StoreErrorKind::Corrupt)?)
     }
 
-    /// The blob is nobody's from here on. Gives its bytes, which go on to count, unless it is evicted.
+    /// The blob is nobody's from here on. Gives its bytes, which go on to count until their room is needed, unless that is
+    /// now.
     fn drop_blob(&mut self, blob: [u8; 16], going: Going) -> Result<u64, Fault> {
         let (due, counted) = match going {
-            Going::Leaves => (after(self.now, BLOB_GRACE), true),
-            Going::Evicted => (self.now, false),
+            Going::Leaves => (after(self.now, BLOB_GRACE), LEFT),
+            Going::Evicted => (self.now, 0),
         };
         let size = self.write_returning(sql::DROP_BLOB, params![blob, due, counted], |row| {
             row.get(0)
         })?;
-        Ok(size.map_or(0, unsigned))
+        let size = size.map_or(0, unsigned);
+        if counted == LEFT {
+            self.shared.room.taken().totals.evictable_bytes += size;
+        }
+        Ok(size)
+    }
+
+    /// Whoever reads it or writes it finds it no more, and its bytes count no longer. The sweep takes its chunks, in small
+    /// steps.
+    pub(super) fn let_go(&mut self, blob: &Unnamed) -> Result<(), Fault> {
+        if blob.counted != 0 {
+            self.release(blob.size);
+        }
+        if blob.counted == LEFT {
+            let totals = &mut self.shared.room.taken().totals;
+            totals.evictable_bytes = totals.evictable_bytes.saturating_sub(blob.size);
+        }
+        self.write(sql::LET_GO_OF_BLOB, [blob.number])?;
+        Ok(())
     }
 
     pub(super) fn append(&mut self, blob: BlobId, index: u32, chunk: &[u8]) -> Result<(), Fault> {
@@ -564,33 +610,27 @@ impl<'w> Tx<'w> {
         Ok(())
     }
 
-    /// Takes its name away; the sweep does the rest, in small steps.
     pub(super) fn remove_blob(&mut self, blob: BlobId) -> Result<(), Fault> {
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let removed = self.write_returning(sql::REMOVE_BLOB, [blob.as_uuid().as_bytes()], read)?;
-        if let Some((number, counted)) = removed {
-            self.drop_chunks(number, counted)?;
+        let id = blob.as_uuid().as_bytes();
+        if let Some(unnamed) = self.read(sql::UNNAMED_BLOB, [id], Unnamed::read)? {
+            self.let_go(&unnamed)?;
+            self.drop_chunks(unnamed.number)?;
         }
         Ok(())
     }
 
     /// Drops some chunks of a blob, and the blob with the last of them.
-    pub(super) fn drop_chunks(&mut self, number: i64, counted: bool) -> Result<(), Fault> {
+    pub(super) fn drop_chunks(&mut self, number: i64) -> Result<(), Fault> {
         /// 4 MiB, of those that this crate makes.
         const AT_ONCE: u32 = 16;
         let (from, to) = (chunk_at(number), chunk_at(number + 1));
         for _ in 0..AT_ONCE {
-            let first = self.read(sql::FIRST_CHUNK, [from, to], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-            let Some((at, length)): Option<(i64, i64)> = first else {
+            let first: Option<i64> = self.read(sql::FIRST_CHUNK, [from, to], |row| row.get(0))?;
+            let Some(at) = first else {
                 self.write(sql::DELETE_BLOB, [number])?;
                 break;
             };
             self.write(sql::DELETE_CHUNK, [at])?;
-            if counted {
-                self.release(unsigned(length));
-            }
         }
         Ok(())
     }

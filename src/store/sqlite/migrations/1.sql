@@ -56,7 +56,8 @@ CREATE TABLE requests (
     request BLOB NOT NULL
 ) STRICT;
 
--- due: when it is removed, unless it is named before. counted: whether its bytes are not those of an operation.
+-- due: when it is removed, unless it is named before. counted: 0 when its bytes are those of an operation, or of nobody any
+-- more; 1 while it is written; 2 when the operation that named it is gone, and its room can be had.
 CREATE TABLE blobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id BLOB UNIQUE,
@@ -65,6 +66,7 @@ CREATE TABLE blobs (
     due INTEGER
 ) STRICT;
 CREATE INDEX blobs_due ON blobs (due) WHERE due IS NOT NULL;
+CREATE INDEX blobs_left ON blobs (due) WHERE counted = 2;
 
 -- at: the blob's number, times 2^24, and the index of the chunk.
 CREATE TABLE chunks (
