@@ -12,12 +12,12 @@
 //! # Ok::<_, tower_lro::BuildError>(())
 //! ```
 //!
-//! Never deferred, whatever is admitted: HEAD, CONNECT, OPTIONS, TRACE, upgrades, requests for event streams
-//! (`Accept: text/event-stream`), gRPC (`Content-Type: application/grpc*`), and what a layer of this crate further out
-//! has deferred already.
+//! Never deferred, whatever is admitted: HEAD, CONNECT, OPTIONS, TRACE, upgrades to other protocols than HTTP, requests for
+//! event streams (`Accept: text/event-stream`), gRPC (`Content-Type: application/grpc*`), and what a layer of this crate
+//! further out has deferred already.
 
 use crate::{OperationHandle, dialect::Head, header::Prefer};
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method, Version, header};
 
 /// Decides, by its head, whether a request is deferred. Implemented for closures.
 pub trait Admit: Send + Sync + 'static {
@@ -159,7 +159,7 @@ impl<A: Admit> Admit for Not<A> {
 pub(super) fn deferrable(head: Head<'_>) -> bool {
     // One pass: looking each up costs more than comparing them all with the few there are.
     let forbids = |(name, value): (&HeaderName, &HeaderValue)| {
-        name == header::UPGRADE
+        (name == header::UPGRADE && is_upgrade(head.version, value.as_bytes()))
             || (name == header::CONTENT_TYPE && starts_with(value.as_bytes(), b"application/grpc"))
             || (name == header::ACCEPT && is_event_stream(value.as_bytes()))
     };
@@ -171,11 +171,30 @@ pub(super) fn deferrable(head: Head<'_>) -> bool {
         && head.uri.path() != "*"
 }
 
+/// Whether a connection is to become something else than one of HTTP. Clients offer HTTP/2 by this field as well, with
+/// requests that are ordinary otherwise; and HTTP/1.0 has no upgrades (RFC 9110, section 7.8).
+fn is_upgrade(version: Version, protocols: &[u8]) -> bool {
+    version == Version::HTTP_11
+        && protocols.split(|byte| *byte == b',').any(|protocol| {
+            let name = protocol.split(|byte| *byte == b'/').next();
+            let name = name.unwrap_or_default().trim_ascii();
+            let is_http = [&b"h2c"[..], b"http"];
+            !name.is_empty() && !is_http.iter().any(|http| name.eq_ignore_ascii_case(http))
+        })
+}
+
 fn is_event_stream(accept: &[u8]) -> bool {
     accept.split(|byte| *byte == b',').any(|range| {
-        let kind = range.split(|byte| *byte == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+        let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let kind = parts.next().unwrap_or_default();
+        kind.eq_ignore_ascii_case(b"text/event-stream") && !parts.any(is_weight_of_none)
     })
+}
+
+/// Whether it says that this is not wanted (RFC 9110, section 12.4.2).
+fn is_weight_of_none(parameter: &[u8]) -> bool {
+    matches!(parameter, [b'q' | b'Q', b'=', b'0', digits @ ..]
+        if digits.iter().all(|digit| matches!(digit, b'.' | b'0')))
 }
 
 fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
@@ -219,6 +238,32 @@ mod tests {
                 Some(("accept", "text/event-stream-x"))
             ))));
         }
+        for none in ["q=0", "Q=0.000", "charset=utf-8; q=0.0 "] {
+            let accept = format!("text/html, text/event-stream;{none}");
+            let request = head("POST", Some(("accept", &accept)));
+            assert!(deferrable(Head::of(&request)), "{accept}");
+        }
+        for some in ["q=0.001", "q=1", "q=", "version=0"] {
+            let accept = format!("text/event-stream;{some}");
+            let request = head("POST", Some(("accept", &accept)));
+            assert!(!deferrable(Head::of(&request)), "{accept}");
+        }
+    }
+
+    #[test]
+    fn an_offer_of_another_version_of_http_is_no_upgrade() {
+        let is_deferrable = |version, protocols| {
+            let mut request = head("POST", Some(("upgrade", protocols)));
+            *request.version_mut() = version;
+            deferrable(Head::of(&request))
+        };
+        for protocols in ["h2c", "H2C", "HTTP/2.0", "h2c, HTTP/3.0", "", " , "] {
+            assert!(is_deferrable(Version::HTTP_11, protocols), "{protocols}");
+        }
+        for protocols in ["websocket", "h2c, websocket", "TLS/1.3, HTTP/1.1", "h2c2"] {
+            assert!(!is_deferrable(Version::HTTP_11, protocols), "{protocols}");
+        }
+        assert!(is_deferrable(Version::HTTP_10, "websocket"));
     }
 
     #[test]

@@ -161,6 +161,9 @@ def curl_follows():
     assert head.startswith("HTTP/1.1 202 ")
     location = [line[10:].strip() for line in head.splitlines() if line.lower().startswith("location: ")][0]
     assert json.loads(call(location, "-H", "Prefer: wait=10"))["echo"] == "c"
+    # It offers HTTP/2 by `Upgrade: h2c`, as Java's client does by default, and goes on as it began.
+    offered = call("--http2", "-D", "-", "-o", "/dev/null", JOBS, "-d", "ms=200&echo=h", "--next", "-sS", "--http2", BASE)
+    assert offered.startswith("HTTP/1.1 202 "), offered
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"x" * (8 << 20))
         file.flush()

@@ -151,6 +151,26 @@ async fn one_connection_takes_an_operation_from_its_start_to_its_end() {
     }
 }
 
+/// Java's client and `curl --http2` send such requests. They once passed the layer.
+#[tokio::test]
+async fn an_offer_of_http_2_is_declined_and_the_request_is_deferred() {
+    for server in servers().await {
+        let mut client = Connection::open(server.at).await;
+        let offer =
+            "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n";
+        for count in 1..3 {
+            let target = server.reports("slow");
+            client
+                .send(format!(
+                    "POST {target} HTTP/1.1\r\nhost: h\r\n{offer}content-length: 4\r\n\r\nbody"
+                ))
+                .await;
+            is_pending(&client.reply().await, &server, "");
+            server.until(|usage| usage.running == count).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_close_is_honoured_after_every_kind_of_answer() {
     for server in servers().await {
