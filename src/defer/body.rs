@@ -48,6 +48,13 @@ impl<B> ResponseBody<B> {
     }
 }
 
+/// An empty one: what layers further out answer with in this one's place.
+impl<B> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::own(ReplyBody::default())
+    }
+}
+
 impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     type Data = Bytes;
     type Error = BodyError<B::Error>;

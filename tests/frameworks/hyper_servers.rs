@@ -4,7 +4,7 @@ use crate::{
     Gate, as_it_was, assert_nothing_is_held, assert_replays, deferred, http2, listen, raw::Ask,
 };
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -13,7 +13,8 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use std::{convert::Infallible, net::SocketAddr};
-use tower::{Service, service_fn};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_http::{cors::CorsLayer, validate_request::ValidateRequestHeaderLayer};
 use tower_lro::Operations;
 
 static GATE: Gate = Gate::new();
@@ -95,4 +96,27 @@ async fn an_async_fn_of_incoming_is_deferred_by_adding_lines() {
     // Over HTTP/2 a server knows the URI with its authority, and so does the handler.
     let text = format!("POST http://{wrapped}/sums 4");
     assert_eq!((replay.status, replay.text()), (422, &*text));
+}
+
+#[tokio::test]
+async fn layers_with_answers_of_their_own_go_around_what_is_wrapped() {
+    let operations = Operations::builder().build().unwrap();
+    let slow = service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"done"))))
+    });
+    let service = ServiceBuilder::new()
+        .layer(CorsLayer::permissive())
+        .layer(ValidateRequestHeaderLayer::accept("text/plain"))
+        .service(operations.wrap(slow));
+    let ask = async |method: Method, field: (&'static str, &'static str)| {
+        let request = Request::builder().method(method).uri("/slow");
+        let request = request.header(field.0, field.1).body(Full::default());
+        let response = service.clone().oneshot(request.unwrap()).await.unwrap();
+        (response.status().as_u16(), response.headers().clone())
+    };
+    let (status, headers) = ask(Method::OPTIONS, ("access-control-request-method", "POST")).await;
+    assert_eq!(status, 200);
+    assert_eq!(headers["access-control-allow-origin"], "*");
+    assert_eq!(ask(Method::POST, ("accept", "image/png")).await.0, 406);
+    assert_eq!(ask(Method::POST, ("accept", "text/*")).await.0, 202);
 }
