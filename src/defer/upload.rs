@@ -17,7 +17,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::Sleep;
+use tokio::{task::coop, time::Sleep};
 
 /// Length that the request announces, by `Content-Length` or by its body's own account.
 pub(super) fn declared<B: Body>(head: Head<'_>, body: &B) -> u64 {
@@ -50,7 +50,8 @@ where
         }
         let late =
             late.get_or_insert_with(|| Box::pin(tokio::time::sleep(engine.limits.upload_time)));
-        late.as_mut()
+        // A body that is always ready uses up what a task may do in one go. Its time ends all the same.
+        pin!(coop::unconstrained(late))
             .poll(cx)
             .map(|()| Err(Problem::new(ProblemKind::UploadTimeout)))
     })
@@ -70,7 +71,8 @@ where
     let mut bytes = Vec::new();
     let mut trailers = None;
     while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else {
+        let frame = poll_fn(|cx| body.as_mut().poll_frame(cx));
+        let Some(frame) = coop::cooperative(frame).await else {
             break;
         };
         let Ok(frame) = frame else {
@@ -264,7 +266,8 @@ pub(super) async fn discard<B, T>(
 async fn empty<B: Body<Data = Bytes>>(mut body: Pin<&mut B>, at_most: u64) -> bool {
     let mut left = at_most;
     while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else {
+        let frame = poll_fn(|cx| body.as_mut().poll_frame(cx));
+        let Some(frame) = coop::cooperative(frame).await else {
             return true;
         };
         let Ok(frame) = frame else { return false };

@@ -1,4 +1,9 @@
 use super::*;
+use http_body_util::BodyExt;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_request_body_over_its_bound_is_413() {
@@ -115,6 +120,38 @@ async fn an_upload_that_takes_too_long_is_408() {
     assert_eq!(tokio::join!(client.send(request), late).0.status, 202);
     settled().await;
     assert_eq!(handler.calls(), 1);
+}
+
+/// More of nothing, always and at once.
+struct Nothing;
+
+impl http_body::Body for Nothing {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::new()))))
+    }
+}
+
+// In real time: a paused clock stands still while something is always ready.
+#[tokio::test]
+async fn an_upload_of_nothing_that_never_ends_is_408() {
+    let operations = limited(|limits| limits.upload_time = Duration::from_millis(100))
+        .build()
+        .unwrap();
+    let client = with(&operations, &takes(secs(1)));
+    // In HTTP/1 what is left of it is read before the answer, for as long as a discard may take.
+    let answer = async |version| {
+        let request = post("/").version(version).body(Nothing.boxed_unsync());
+        let answer = client.send(request.unwrap()).await;
+        answer.is_problem(408, "upload-timeout");
+    };
+    tokio::join!(answer(Version::HTTP_11), answer(Version::HTTP_2));
+    is_idle(&operations);
 }
 
 #[tokio::test(start_paused = true)]
