@@ -369,6 +369,30 @@ async fn what_was_detached_is_neither_waited_for_nor_ended() {
     assert_eq!(held(operations.usage()), [0; 5]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_detached_has_finished_only_if_it_has_ended() {
+    let operations = operations(|_| {});
+    let inner = |request: Request<Body>| async move {
+        handle(&request).detach().await.unwrap();
+        handler(request).await
+    };
+    let house = House::new(&operations, app(operations.layer(), inner));
+    for path in ["/work/1", "/never"] {
+        house.accepted(post(path)).await;
+    }
+    let completed = house.accepted(post("/work/3")).await;
+    until("they run", || operations.usage().running == 3).await;
+    let drain = async { operations.drain(seconds(5)).await };
+    let complete = async {
+        tokio::time::sleep(seconds(2)).await;
+        let ended = operations.complete(id_of(&completed), ok("by hand")).await;
+        ended.unwrap();
+    };
+    let (drained, ()) = tokio::join!(drain, complete);
+    assert_eq!((drained.finished, drained.interrupted), (1, 0));
+    assert_eq!(held(operations.usage()), [0; 5]);
+}
+
 // In real time: a thread that is blocked does not care for a paused clock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_handler_that_blocks_its_thread_does_not_hold_the_drain_up() {

@@ -191,6 +191,7 @@ impl Builder {
             drain: Mutex::new(None),
             interrupted: AtomicU64::new(0),
             handed_back: AtomicU64::new(0),
+            left_detached: AtomicU64::new(0),
             idle: Notify::new(),
         });
         Ok(Operations { engine, face })

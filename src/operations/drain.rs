@@ -10,7 +10,8 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Operations that ended while there was time: by themselves, by a limit, or by a cancel.
+    /// Operations that ended while there was time: by themselves, by a limit, or by a cancel. Not those that were
+    /// [detached](crate::OperationHandle::detach), and are to end elsewhere.
     pub finished: u64,
     /// Operations that did not, and were given back, to be run by another process: those that had not begun, or have
     /// [attempts](crate::DeferLayer::attempts) left. There are none where the store keeps no requests.
@@ -29,8 +30,8 @@ impl Operations {
     /// state, gives running work the time of `deadline`, gives the rest back for others to run where that can be, and ends it as
     /// interrupted where not. Returns when nothing is left, and
     /// half a second after the deadline at the latest, even if a handler blocks its thread. What was
-    /// [detached](crate::OperationHandle::detach) and is to be completed from elsewhere is not waited for; nor are requests
-    /// that are being read, which are refused when they have arrived.
+    /// [detached](crate::OperationHandle::detach) and is to be completed from elsewhere is not waited for, once its handler
+    /// has returned; nor are requests that are being read, which are refused when they have arrived.
     ///
     /// The status service goes on answering: stop the server after this, not before, as the
     /// [guide](crate#shutdown) shows. There is no way back. Called again, it waits again, and tells what is unread by then.
@@ -43,6 +44,7 @@ impl Operations {
         engine.drain_for(deadline.saturating_add(WIND_UP));
         let interrupted = engine.interruptions();
         let handed_back = engine.handed_back.load(Ordering::SeqCst);
+        let detached = engine.left_detached.load(Ordering::SeqCst);
         engine.draining.store(true, Ordering::SeqCst);
         let before = engine.places.close();
         engine.hub.all();
@@ -56,8 +58,9 @@ impl Operations {
         }
         let interrupted = engine.interruptions() - interrupted + unreachable;
         let handed_back = engine.handed_back.load(Ordering::SeqCst) - handed_back;
+        let detached = engine.left_detached.load(Ordering::SeqCst) - detached;
         Drained {
-            finished: before.saturating_sub(interrupted + handed_back),
+            finished: before.saturating_sub(interrupted + handed_back + detached),
             handed_back,
             interrupted,
             unread: engine.store.usage().unread,

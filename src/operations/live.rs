@@ -244,7 +244,10 @@ impl Live {
         });
         // Not before its end is there to be read.
         engine.live.remove_this(self);
-        let Some(settled) = settled else { return true };
+        let Some(settled) = settled else {
+            engine.left_detached();
+            return true;
+        };
         match settled {
             Ok(Ok(Settled::Done(record))) => engine.ended(&record),
             Ok(Ok(Settled::Stands(_) | Settled::Unknown)) => {}

@@ -110,6 +110,8 @@ pub(crate) struct Engine {
     interrupted: AtomicU64,
     /// Operations that were given back for others to run.
     handed_back: AtomicU64,
+    /// Operations that were detached, had not ended, and whose tasks are over.
+    left_detached: AtomicU64,
     /// Told when nothing is pending any more.
     idle: Notify,
 }
@@ -260,6 +262,11 @@ impl Engine {
     pub(crate) fn handed_back(&self, record: &Record) {
         self.handed_back.fetch_add(1, Ordering::SeqCst);
         self.hub.changed(record.id);
+    }
+
+    /// The task of an operation is over that was detached, and has not ended as far as is known here.
+    pub(crate) fn left_detached(&self) {
+        self.left_detached.fetch_add(1, Ordering::SeqCst);
     }
 
     fn interruptions(&self) -> u64 {
