@@ -395,7 +395,18 @@ impl Blobs for SqliteStore {
     }
 
     fn remove(&self, blob: BlobId) -> StoreFuture<'_, ()> {
-        StoreFuture::new(self.writer.ask(Sync::Later, move |tx| tx.remove_blob(blob)))
+        StoreFuture::new(async move {
+            let removed = self.writer.ask(Sync::Later, move |tx| tx.remove_blob(blob));
+            let mut left = removed.await?;
+            // To its end: the next sweep may be long in coming.
+            while let Some(number) = left {
+                let dropped = self
+                    .writer
+                    .ask(Sync::Later, move |tx| tx.drop_chunks(number));
+                left = dropped.await?;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -610,17 +610,18 @@ impl<'w> Tx<'w> {
         Ok(())
     }
 
-    pub(super) fn remove_blob(&mut self, blob: BlobId) -> Result<(), Fault> {
+    /// Gives the blob's number if some of it is left to be [dropped](Self::drop_chunks).
+    pub(super) fn remove_blob(&mut self, blob: BlobId) -> Result<Option<i64>, Fault> {
         let id = blob.as_uuid().as_bytes();
-        if let Some(unnamed) = self.read(sql::UNNAMED_BLOB, [id], Unnamed::read)? {
-            self.let_go(&unnamed)?;
-            self.drop_chunks(unnamed.number)?;
-        }
-        Ok(())
+        let Some(unnamed) = self.read(sql::UNNAMED_BLOB, [id], Unnamed::read)? else {
+            return Ok(None);
+        };
+        self.let_go(&unnamed)?;
+        self.drop_chunks(unnamed.number)
     }
 
-    /// Drops some chunks of a blob, and the blob with the last of them.
-    pub(super) fn drop_chunks(&mut self, number: i64) -> Result<(), Fault> {
+    /// Drops some chunks of a blob, and the blob with the last of them. Gives its number if there are more.
+    pub(super) fn drop_chunks(&mut self, number: i64) -> Result<Option<i64>, Fault> {
         /// 4 MiB, of those that this crate makes.
         const AT_ONCE: u32 = 16;
         let (from, to) = (chunk_at(number), chunk_at(number + 1));
@@ -628,11 +629,11 @@ impl<'w> Tx<'w> {
             let first: Option<i64> = self.read(sql::FIRST_CHUNK, [from, to], |row| row.get(0))?;
             let Some(at) = first else {
                 self.write(sql::DELETE_BLOB, [number])?;
-                break;
+                return Ok(None);
             };
             self.write(sql::DELETE_CHUNK, [at])?;
         }
-        Ok(())
+        Ok(Some(number))
     }
 }
 
