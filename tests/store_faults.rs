@@ -397,6 +397,31 @@ async fn a_cancel_that_nobody_waits_for_any_more_stops_the_handler_and_is_told()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removal_that_nobody_waits_for_any_more_stops_the_handler_and_is_told() {
+    let site = site(Faulty::mute());
+    let monitor = site.accepted(post("/work")).await;
+    let reader = {
+        let (app, monitor) = (site.app.clone(), monitor.clone());
+        tokio::spawn(async move { outcome(&app, &monitor).await })
+    };
+    until("it is read", || site.operations.usage().readers == 1).await;
+    let gate = Arc::new(Semaphore::new(0));
+    site.store.set(Verb::Forget, How::Gated(gate.clone()));
+    let removal = site.operations.remove(id_of(&monitor));
+    let given_up = tokio::time::timeout(seconds(1), removal).await;
+    assert!(given_up.is_err(), "{given_up:?}");
+    let before = Instant::now();
+    gate.add_permits(1);
+    assert_eq!(reader.await.unwrap().refusal(), (410, "expired".into()));
+    quiet(&site.operations).await;
+    assert!(
+        before.elapsed() < seconds(1),
+        "the handler was not left to run"
+    );
+    site.recovers().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_uncertain_cancel_is_repeated_and_told_once() {
     for (site, times) in both().into_iter().chain(both()).zip([1, 1, 2, 2]) {
         site.store.times(Verb::Complete, How::Uncertain, times);

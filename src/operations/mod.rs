@@ -335,6 +335,35 @@ impl Engine {
             .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Uncertain)))
     }
 
+    /// Lets go of an operation, tells who waits for it, and `stops` it where it runs here.
+    async fn let_go(
+        self: &Arc<Self>,
+        id: OperationId,
+        which: Forget,
+        stops: bool,
+    ) -> Result<Settled, StoreError> {
+        let gone = move |engine: &Self, settled: Result<Settled, StoreError>| {
+            if let Ok(Settled::Done(_)) = settled {
+                if stops {
+                    engine.live.end(id);
+                }
+                engine.hub.ended(id);
+            }
+            settled
+        };
+        if let Ok(settled) = self.store.forget(id, which).now() {
+            return gone(self, settled);
+        }
+        // In a task of its own, as an end.
+        let engine = self.clone();
+        let told = tokio::spawn(async move {
+            let settled = engine.store.forget(id, which).await;
+            gone(&engine, settled)
+        });
+        told.await
+            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Uncertain)))
+    }
+
     /// Has what goes on here know of an end, and lets go of the blob that was written for it if it is of no use.
     fn conclude(
         self: &Arc<Self>,
@@ -610,11 +639,7 @@ impl Operations {
     ///
     /// Dropped before its end, it has let go of the operation or not, and nothing in between.
     pub async fn forget(&self, id: OperationId) -> Result<Settled, StoreError> {
-        let settled = self.engine.store.forget(id, Forget::Ended).await?;
-        if let Settled::Done(_) = settled {
-            self.engine.hub.ended(id);
-        }
-        Ok(settled)
+        self.engine.let_go(id, Forget::Ended, false).await
     }
 
     /// Lets go of an operation whether or not it has ended, as [`forget`](Self::forget) does of those that have. What runs
@@ -628,12 +653,7 @@ impl Operations {
     ///
     /// Dropped before its end, it has let go of the operation or not, and nothing in between.
     pub async fn remove(&self, id: OperationId) -> Result<Settled, StoreError> {
-        let settled = self.engine.store.forget(id, Forget::Any).await?;
-        if let Settled::Done(_) = settled {
-            self.engine.live.end(id);
-            self.engine.hub.ended(id);
-        }
-        Ok(settled)
+        self.engine.let_go(id, Forget::Any, true).await
     }
 
     /// Lets go of an operation whether or not it has ended, as [`remove`](Self::remove) does, but stops nothing that runs
@@ -647,11 +667,7 @@ impl Operations {
     ///
     /// Dropped before its end, it has let go of the operation or not, and nothing in between.
     pub async fn abandon(&self, id: OperationId) -> Result<Settled, StoreError> {
-        let settled = self.engine.store.forget(id, Forget::Any).await?;
-        if let Settled::Done(_) = settled {
-            self.engine.hub.ended(id);
-        }
-        Ok(settled)
+        self.engine.let_go(id, Forget::Any, false).await
     }
 
     /// Operations, newest first, a page at a time: everybody's, unless the query names an owner.
