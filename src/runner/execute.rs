@@ -1,20 +1,16 @@
 //! Calling the inner service, and taking in what it answers.
 
-use super::{BoxError, OperationHandle, Terms, Work, capture};
+use super::{BoxError, OperationHandle, Terms, Work, capture, drive::beside};
 use crate::{
-    defer::rebuild::Driver,
     operations::{CompleteError, Engine, Live, Turn},
     record::{Capture, Stop, StoredResponse, TooLarge},
 };
 use bytes::Bytes;
 use http::{Request, Response, response};
 use http_body::Body;
-use pin_project_lite::pin_project;
 use std::{
     future::{Future, pending, poll_fn},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
 };
 use tower_service::Service;
 
@@ -69,7 +65,7 @@ where
     let Work {
         mut inner,
         mut request,
-        mut driver,
+        mut drive,
     } = work;
     async move {
         turn.taken().await;
@@ -82,12 +78,12 @@ where
         ready.map_err(Failure::Inner)?;
         let handle = OperationHandle::new(live.clone());
         request.extensions_mut().insert(handle);
-        let response = beside(&mut driver, inner.call(unboxed(request))).await;
+        let response = beside(&mut drive, inner.call(unboxed(request))).await;
         let response = response.map_err(Failure::Inner)?;
         let (is_failure, head, begun, body) = begin(engine, target, terms, response, held)?;
         // In a box: while the handler runs, which may be long, no room is set aside for what comes after it.
         let captured = Box::pin(capture(&engine.store, begun, body));
-        let stored = beside(&mut driver, captured).await?;
+        let stored = beside(&mut drive, captured).await?;
         Ok(Captured {
             head,
             stored,
@@ -123,35 +119,4 @@ fn begin<R: Body, E>(
     let begun = Capture::begin(&head, target, body.size_hint().lower(), terms.response_body)?;
     let head = held.then(|| Box::new(head));
     Ok((is_failure, head, begun, body))
-}
-
-pin_project! {
-    /// Polls what a request body is made by beside whoever reads the body.
-    ///
-    /// A type, since an `async fn` would hold the work several times over, and each operation pays for its size.
-    struct Beside<'a, F> {
-        driver: &'a mut Option<Box<Driver>>,
-        #[pin]
-        work: F,
-    }
-}
-
-fn beside<F: Future>(driver: &mut Option<Box<Driver>>, work: F) -> Beside<'_, F> {
-    Beside { driver, work }
-}
-
-impl<F: Future> Future for Beside<'_, F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        if let Poll::Ready(done) = this.work.poll(cx) {
-            return Poll::Ready(done);
-        }
-        // What it has made wakes the work.
-        if let Some(driver) = this.driver {
-            let _ = Pin::new(driver).poll(cx);
-        }
-        Poll::Pending
-    }
 }

@@ -3,6 +3,7 @@
 mod backoff;
 mod blob;
 mod capture;
+mod drive;
 mod end;
 mod execute;
 mod guarded;
@@ -15,6 +16,7 @@ pub(crate) use self::worker::ATTEMPT;
 pub(crate) use self::{
     blob::{Reader, Unnamed},
     capture::capture,
+    drive::Drive,
     execute::Captured,
     hold::{Hold, Reply},
     keep::{Kept, keep_and_spawn, keep_queued},
@@ -31,7 +33,6 @@ use self::{
     keep::{certain, keep},
 };
 use crate::{
-    defer::rebuild::Driver,
     operations::{Detach, Engine, Heartbeat, Live, Place, Signal, Sweeper},
     record::{Record, Stop, StoredRequest},
     store::{Claim, Settled},
@@ -144,8 +145,7 @@ pub(crate) struct Work<S, B> {
     pub(crate) inner: S,
     /// In a box of its own: it is freed when the inner service takes it, while the task stays as large as it was.
     pub(crate) request: Box<Request<B>>,
-    /// Few bodies have one: a box takes less of all the others.
-    pub(crate) driver: Option<Box<Driver>>,
+    pub(crate) drive: Option<Box<Drive>>,
 }
 
 enum Next<T> {

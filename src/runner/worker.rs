@@ -1,4 +1,4 @@
-use super::{End, Task, Terms, Work, backoff::Backoff, blob, close, run};
+use super::{Drive, End, Task, Terms, Work, backoff::Backoff, blob, close, run};
 use crate::{
     defer::rebuild::{Buffered, Rebuild},
     operations::{Claiming, Engine, Heartbeat, Live, Operations, Place, Signal, Sweeper},
@@ -195,10 +195,11 @@ where
             } else {
                 drop(request);
             }
+            let run_time = task.terms.run_time;
             let work = Work {
                 inner,
                 request: Box::new(Request::from_parts(head, body)),
-                driver: driver.map(Box::new),
+                drive: Drive::new(driver, run_time),
             };
             run(task, Some(claim), None, work).await;
         }

@@ -1,7 +1,8 @@
 //! An `async fn(Request<Incoming>)`.
 
 use crate::{
-    Gate, as_it_was, assert_nothing_is_held, assert_replays, deferred, http2, listen, raw::Ask,
+    Gate, as_it_was, assert_nothing_is_held, assert_replays, deferred, http2, listen,
+    raw::{Ask, PATIENCE},
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -12,10 +13,11 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, mpsc};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::{cors::CorsLayer, validate_request::ValidateRequestHeaderLayer};
-use tower_lro::Operations;
+use tower_lro::{OperationHandle, Operations};
 
 static GATE: Gate = Gate::new();
 
@@ -96,6 +98,47 @@ async fn an_async_fn_of_incoming_is_deferred_by_adding_lines() {
     // Over HTTP/2 a server knows the URI with its authority, and so does the handler.
     let text = format!("POST http://{wrapped}/sums 4");
     assert_eq!((replay.status, replay.text()), (422, &*text));
+}
+
+/// hyper's body is driven from outside: it once broke off where its handler had returned.
+#[tokio::test]
+async fn a_body_that_a_handler_has_given_away_is_read_to_its_end() {
+    let operations = Operations::builder().build().unwrap();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let may_read = Arc::new(Semaphore::new(0));
+    let service = service_fn({
+        let may_read = may_read.clone();
+        move |request: Request<Incoming>| {
+            let (tell, may_read) = (tell.clone(), may_read.clone());
+            async move {
+                let handle = request.extensions().get::<OperationHandle>().cloned();
+                if request.uri().path() == "/detached" {
+                    handle.unwrap().detach().await.unwrap();
+                }
+                let body = request.into_body();
+                tokio::spawn(async move {
+                    may_read.acquire().await.unwrap().forget();
+                    let read = body.collect().await.map(|body| body.to_bytes().len());
+                    tell.send(read).unwrap();
+                });
+                Ok(Response::new(Full::<Bytes>::default()))
+            }
+        }
+    });
+    let address = serve(operations.wrap(service)).await;
+    for (target, prefer) in [("/", ""), ("/", "wait=10"), ("/detached", "")] {
+        for length in [1, 9_000, 1_000_000] {
+            let ask = Ask::post(target, vec![b'x'; length]).field("prefer", prefer);
+            let status = ask.send(address).await.status;
+            assert_eq!(status, if prefer.is_empty() { 202 } else { 200 });
+            while operations.usage().accepted + operations.usage().running > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            may_read.add_permits(1);
+            let read = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap();
+            assert_eq!(read.unwrap().unwrap(), length, "{target} {prefer}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::{
     operations::{Engine, Face, Live},
     problem::{Problem, ProblemKind},
     record::{Content, KeyUse, OperationId, Owner, Record, Rerun, StoredRequest, Submission},
-    runner::{self, Hold, Kept, Task, Work},
+    runner::{self, Drive, Hold, Kept, Task, Work},
     store::{StoreError, StoreErrorKind},
     trace,
 };
@@ -250,7 +250,7 @@ impl<'a> Desk<'a> {
         let work = Work {
             inner,
             request: Box::new(Request::from_parts(head, body)),
-            driver: driver.map(Box::new),
+            drive: Drive::new(driver, self.options.terms.run_time),
         };
         let (hold, reply) = match self.hold {
             Duration::ZERO => (None, None),

@@ -245,6 +245,9 @@ impl<B> Rebuilt<B> {
 /// or the body was dropped, and lets go of the bytes then. A body that is kept and never read leaves
 /// it pending, at no cost but the memory. Polling it after its end is fine: it is ready again.
 ///
+/// The layer polls it beside the handler, and in a task of its own when the handler has returned while somebody still has
+/// the body, for no longer than the operation itself [might run](crate::Limits::run_time).
+///
 /// Dropped before its end, it cuts the body off: the reader of an `Incoming` gets an error, or, with
 /// hyper before 1.10, what looks like the end of the body.
 #[must_use = "the body stands still unless its driver is polled"]
@@ -253,6 +256,12 @@ pub struct Driver {
 }
 
 impl Driver {
+    /// What is left in its place is over.
+    pub(crate) fn take(&mut self) -> Self {
+        let future = self.future.take();
+        Self { future }
+    }
+
     /// Drives the body until `work` is done. Work that is done does not wait for the driver.
     ///
     /// # Cancel safety
