@@ -375,6 +375,7 @@ async fn the_list_shows_only_the_states_that_are_asked_for() {
     for several in [
         "status=failed,running",
         "status=running%2Cfailed",
+        "st%61tus=%72unning,failed",
         "status=failed&status=running",
         "status=failed&page=7&status=running",
     ] {
@@ -434,6 +435,10 @@ async fn a_query_that_cannot_be_is_400() {
         "status=Failed",
         "status=succeeded&status=nothing",
         "limit=5&limit=0",
+        "limit=+5",
+        "%6Cimit=0",
+        "limit=%30",
+        "status=%ff",
     ] {
         let answer = lists.get("alice", &format!("/operations?{query}")).await;
         assert_eq!(answer.problem(), "query-invalid", "{query}");

@@ -1,7 +1,9 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, View,
     document::{JSON, NO_STORE, READ_ONLY},
-    entity_tag, status_document,
+    entity_tag,
+    query::pairs,
+    status_document,
 };
 use crate::{
     header::{PREFERENCE_APPLIED, remove_preferences, retry_after},
@@ -125,7 +127,7 @@ impl Dialect for Rfc {
         let tail = route.tail(head.uri)?;
         if tail.is_empty() || tail == "/" {
             return Some(match read_only(head.method) {
-                Ok(()) => Address::List(list(head.uri.query().unwrap_or_default())),
+                Ok(()) => Address::List(list(head.uri.query())),
                 Err(other) => other,
             });
         }
@@ -369,11 +371,10 @@ fn states(list: &ListAsk) -> String {
 }
 
 /// Reads `limit`, `after` and `status`; other parameters are tolerated, as clients add their own.
-fn list(query: &str) -> Result<ListAsk, Problem> {
+fn list(query: Option<&str>) -> Result<ListAsk, Problem> {
     let mut ask = ListAsk::default();
-    for pair in query.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let valid = match name {
+    for (name, value) in pairs(query) {
+        let valid = match &*name {
             "limit" => value
                 .parse()
                 .map(|limit: NonZeroU16| ask.limit = limit)
@@ -383,8 +384,6 @@ fn list(query: &str) -> Result<ListAsk, Problem> {
                 .map(|after| ask.after = Some(Cursor(after)))
                 .is_ok(),
             "status" => value
-                .replace("%2C", ",")
-                .replace("%2c", ",")
                 .split(',')
                 .try_fold(ask.states.unwrap_or_default(), StateSet::with_name)
                 .map(|states| ask.states = Some(states))
@@ -392,7 +391,7 @@ fn list(query: &str) -> Result<ListAsk, Problem> {
             _ => true,
         };
         if !valid {
-            let detail = match name {
+            let detail = match &*name {
                 "limit" => "`limit` is a number from 1 to 100.",
                 "after" => "`after` comes from the page before.",
                 _ => "`status` is a list of accepted, running, succeeded, failed, cancelled.",
