@@ -91,7 +91,9 @@ pub(crate) fn without_body(response: Response<ReplyBody>, head: Head<'_>) -> Res
         parts.status,
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
     );
-    if let (false, Some(length)) = (has_none, body.size_hint().exact()) {
+    // On HTTP/2 hyper tells no length of what is empty.
+    let is_told = |length: &u64| *length > 0 || head.version <= Version::HTTP_11;
+    if let (false, Some(length)) = (has_none, body.size_hint().exact().filter(is_told)) {
         parts.headers.insert(header::CONTENT_LENGTH, length.into());
     }
     Response::from_parts(parts, ReplyBody::default())

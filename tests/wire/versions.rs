@@ -341,9 +341,18 @@ async fn head_gets_what_get_would() {
     for server in servers().await {
         let done = ended(server.at, &server.reports("echo"), "0123456789").await;
         let trailers = ended(server.at, &server.reports("trailers"), "").await;
+        let empty = ended(server.at, &server.reports("echo"), "").await;
         let pending = submit(server.at, &server.reports("slow"), "").await;
         server.until(|usage| usage.running == 1).await;
-        for monitor in [&done, &trailers, &pending, UNKNOWN] {
+        let client = Client::<Full<Bytes>>::open(server.at).await;
+        for monitor in [&done, &empty, &pending, UNKNOWN] {
+            let get = client.ask("GET", monitor, &[]).await;
+            let head = client.ask("HEAD", monitor, &[]).await;
+            assert_eq!(head.status, get.status, "{}", server.name);
+            let (told, length) = (head.values("content-length"), get.values("content-length"));
+            assert_eq!(told, length, "{} {monitor}", server.name);
+        }
+        for monitor in [&done, &empty, &trailers, &pending, UNKNOWN] {
             for suffix in ["", "/status", "/result"] {
                 let path = format!("{monitor}{suffix}");
                 let get = ask(server.at, "GET", &path, "").await;
