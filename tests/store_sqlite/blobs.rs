@@ -90,6 +90,13 @@ async fn who_is_refused_for_a_blob_that_is_gone_leaves_nothing() {
     }
     assert_eq!(store.usage(), before);
     assert!(super::support::claim(&store).await.is_empty());
+
+    let claim = accept(&store, 2).await;
+    let before = store.usage();
+    let mut ending = Some(success_elsewhere(BlobId::random(), len));
+    let refused = store.finish(&claim, &started(5), &mut ending).await;
+    assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    assert_eq!(store.usage(), before);
 }
 
 #[tokio::test]
@@ -282,33 +289,60 @@ async fn a_result_that_was_read_makes_room_with_its_blob() {
 }
 
 #[tokio::test]
-async fn what_was_left_makes_room_before_what_was_read() {
-    let place = Place::new();
-    let options = SqliteOptions::default().bytes(6 * CHUNK as u64 + 100);
-    let store = place.open_with(options);
-    let (read, in_time) = ended(&store, 2).await;
-    store.mark_read(read);
-    let kept = store.usage().bytes;
-    let (forgotten, left) = ended(&store, 3).await;
-    let done = store.forget(forgotten, Forget::Ended).await;
-    assert!(matches!(done, Ok(Settled::Done(_))), "{done:?}");
-    let counts = async || [count(&store, left).await, count(&store, in_time).await];
-    let blob = BlobId::random();
-    let append = async |index| store.append(blob, index, Bytes::from(vec![0; CHUNK])).await;
-    append(0).await.unwrap();
-    // There is still room for a reader.
-    assert_eq!(counts().await, [3, 2]);
-    assert_eq!(store.usage().bytes, kept + 4 * CHUNK as u64);
-    append(1).await.unwrap();
-    assert_eq!(counts().await, [0, 2]);
-    assert_eq!(store.usage().bytes, kept + 2 * CHUNK as u64);
-    sweep(&store).await;
-    assert_eq!(store.usage().bytes, kept + 2 * CHUNK as u64);
-    for index in 2..6 {
-        append(index).await.unwrap();
+async fn what_was_left_makes_room_once_its_readers_have_had_time() {
+    for (minutes, left_goes_first) in [(4, false), (5, true)] {
+        let place = Place::new();
+        let clock = Clock::manual(SystemTime::now());
+        let options = SqliteOptions::default().clock(clock.clone());
+        let store = place.open_with(options.bytes(6 * CHUNK as u64 + 100));
+        let (read, result) = ended(&store, 2).await;
+        store.mark_read(read);
+        let (forgotten, left) = ended(&store, 3).await;
+        let done = store.forget(forgotten, Forget::Ended).await;
+        assert!(matches!(done, Ok(Settled::Done(_))), "{done:?}");
+        clock.advance(Duration::from_secs(60 * minutes));
+        let counts = async || {
+            let all = [count(&store, left).await, count(&store, result).await];
+            sweep(&store).await;
+            all.map(|count| count > 0)
+        };
+        let blob = BlobId::random();
+        let append = async |index| store.append(blob, index, Bytes::from(vec![0; CHUNK])).await;
+        append(0).await.unwrap();
+        assert_eq!(counts().await, [true, true]);
+        append(1).await.unwrap();
+        sweep(&store).await;
+        assert_eq!(counts().await, [!left_goes_first, left_goes_first]);
+        totals_are_true(&place.sql());
+        for index in 2..6 {
+            append(index).await.unwrap();
+        }
+        sweep(&store).await;
+        assert_eq!(counts().await, [false, false]);
+        assert_eq!(append(6).await.unwrap_err().kind(), StoreErrorKind::Full);
+        assert_eq!(store.usage().bytes, 6 * CHUNK as u64);
+        totals_are_true(&place.sql());
     }
-    assert!(find(&store, read).await.is_none());
-    assert_eq!(append(6).await.unwrap_err().kind(), StoreErrorKind::Full);
+}
+
+#[tokio::test]
+async fn what_a_dead_writer_has_left_makes_room_without_a_sweep() {
+    let place = Place::new();
+    let clock = Clock::manual(SystemTime::now());
+    let options = SqliteOptions::default().clock(clock.clone());
+    let store = place.open_with(options.bytes(3 * CHUNK as u64));
+    let dead = write(&store, 3).await;
+    let blob = BlobId::random();
+    let append = async || store.append(blob, 0, Bytes::from(vec![0; CHUNK])).await;
+    clock.advance(HOUR - Duration::from_millis(1));
+    assert_eq!(append().await.unwrap_err().kind(), StoreErrorKind::Full);
+    clock.advance(Duration::from_millis(1));
+    append().await.unwrap();
+    assert_eq!(count(&store, dead).await, 0);
+    // Who comes back late has lost it all, and is told.
+    let late = store.append(dead, 3, Bytes::from_static(b"rest")).await;
+    assert_eq!(late.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    assert_eq!(store.usage().bytes, CHUNK as u64);
     totals_are_true(&place.sql());
 }
 

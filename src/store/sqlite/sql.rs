@@ -71,7 +71,8 @@ statements! {
     DROP_BLOB = "UPDATE blobs SET due = ?2, counted = ?3 WHERE id = ?1 RETURNING size";
     UNNAMED_BLOB = "SELECT number, counted, size FROM blobs WHERE id = ?1 AND due IS NOT NULL";
     DUE_BLOB = "SELECT number, counted, size FROM blobs WHERE due <= ?1 ORDER BY due LIMIT 1";
-    LEFT_BLOB = "SELECT number, counted, size FROM blobs WHERE counted = 2 AND due >= 0 ORDER BY due LIMIT 1";
+    DEAD_BLOB = "SELECT number, counted, size FROM blobs WHERE due <= ?1 AND counted > 0 ORDER BY due LIMIT 1";
+    LEFT_BLOB = "SELECT number, counted, size FROM blobs WHERE counted = 2 AND due <= ?1 ORDER BY due LIMIT 1";
     LET_GO_OF_BLOB = "UPDATE blobs SET id = NULL, counted = 0, due = 0 WHERE number = ?1";
     FIRST_DUE_BLOB = "SELECT due FROM blobs WHERE due >= 0 ORDER BY due LIMIT 1";
     DELETE_BLOB = "DELETE FROM blobs WHERE number = ?1";

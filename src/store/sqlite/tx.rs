@@ -23,6 +23,9 @@ use std::{
 /// How long a blob that nothing names is left to whoever writes or reads it.
 const BLOB_GRACE: Duration = Duration::from_secs(60 * 60);
 
+/// How long of that it is left to readers while there is anything else that can be let go.
+const READ_ON: Duration = Duration::from_secs(5 * 60);
+
 /// What the writer knows that is not in the file.
 #[derive(Default)]
 pub(super) struct Mind {
@@ -521,16 +524,26 @@ impl<'w> Tx<'w> {
             return self.bury(&row, Going::Evicted);
         }
         let room = &self.shared.room;
+        let lacks_bytes = room.lacks_bytes(need);
+        if lacks_bytes && let Some(dead) = self.read(sql::DEAD_BLOB, [self.now], Unnamed::read)? {
+            return self.let_go(&dead);
+        }
         if !room.can_have(need) {
             return Err(StoreErrorKind::Full.into());
         }
-        if room.lacks_bytes(need)
-            && let Some(left) = self.read(sql::LEFT_BLOB, [], Unnamed::read)?
-        {
+        // Who was reading it when it was left has had some time; of those left just now, only if nothing else can go.
+        let left_by = |tx: &Self, due: Tick| match lacks_bytes {
+            true => tx.read(sql::LEFT_BLOB, [due], Unnamed::read),
+            false => Ok(None),
+        };
+        if let Some(left) = left_by(self, after(self.now, BLOB_GRACE - READ_ON))? {
             return self.let_go(&left);
         }
-        match self.slot(sql::NEXT_EVICTABLE, [0])? {
-            Some(row) => self.bury(&row, Going::Evicted),
+        if let Some(row) = self.slot(sql::NEXT_EVICTABLE, [0])? {
+            return self.bury(&row, Going::Evicted);
+        }
+        match left_by(self, Tick::MAX)? {
+            Some(left) => self.let_go(&left),
             None => Err(StoreErrorKind::Full.into()),
         }
     }

@@ -213,7 +213,14 @@ impl Tx<'_> {
             self.reserve(Need::Bytes(bytes))?;
         }
         ended.end(new.ending.clone());
-        Ok(Settled::Done(self.end(&row, ended, &new.encoded)?))
+        match self.end(&row, ended, &new.encoded) {
+            Ok(record) => Ok(Settled::Done(record)),
+            Err(fault) => {
+                // Whoever is refused has nothing here.
+                self.release(bytes);
+                Err(fault)
+            }
+        }
     }
 
     pub(super) fn detach(
