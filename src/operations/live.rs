@@ -5,7 +5,7 @@ use crate::{
 };
 use hashbrown::HashTable;
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -30,8 +30,17 @@ struct State {
     sighting: Sighting,
     signal: Option<Signal>,
     detach: Detach,
+    /// It was detached, and its task is over or can't be reached.
+    left: bool,
     /// Of the task that runs the operation.
     waker: Option<Waker>,
+}
+
+impl State {
+    /// Whether this is the first to say so, of what has not ended as far as is known here.
+    fn leave(&mut self) -> bool {
+        !mem::replace(&mut self.left, true) && self.signal != Some(Signal::Ended)
+    }
 }
 
 /// Why the handler is to stop.
@@ -70,6 +79,7 @@ impl Live {
                 sighting,
                 signal: None,
                 detach: Detach::No,
+                left: false,
                 waker: None,
             }),
             changed: Notify::new(),
@@ -179,6 +189,13 @@ impl Live {
         News::None { started }
     }
 
+    /// The task of what was detached is over.
+    pub(crate) fn leave(&self, engine: &Engine) {
+        if self.state().leave() {
+            engine.left_detached();
+        }
+    }
+
     pub(crate) fn settle_detach(&self, to: Detach) {
         self.state().detach = to;
         self.changed.notify_waiters();
@@ -233,8 +250,12 @@ impl Live {
             return true;
         };
         let (sighting, detached) = {
-            let state = self.state();
-            (state.sighting.clone(), state.detach == Detach::Done)
+            let mut state = self.state();
+            let detached = state.detach == Detach::Done;
+            if detached && state.leave() {
+                engine.left_detached();
+            }
+            (state.sighting.clone(), detached)
         };
         self.raise(Signal::Over);
         Heartbeat::let_go(&engine, self);
@@ -244,10 +265,7 @@ impl Live {
         });
         // Not before its end is there to be read.
         engine.live.remove_this(self);
-        let Some(settled) = settled else {
-            engine.left_detached();
-            return true;
-        };
+        let Some(settled) = settled else { return true };
         match settled {
             Ok(Ok(Settled::Done(record))) => engine.ended(&record),
             Ok(Ok(Settled::Stands(_) | Settled::Unknown)) => {}

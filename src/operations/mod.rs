@@ -264,8 +264,8 @@ impl Engine {
         self.hub.changed(record.id);
     }
 
-    /// The task of an operation is over that was detached, and has not ended as far as is known here.
-    pub(crate) fn left_detached(&self) {
+    /// The task is over of an operation that was detached and has not ended.
+    fn left_detached(&self) {
         self.left_detached.fetch_add(1, Ordering::SeqCst);
     }
 

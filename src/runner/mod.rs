@@ -112,9 +112,7 @@ impl Task {
         self.over = true;
         Heartbeat::let_go(self.engine(), &self.live);
         if self.detached {
-            if self.live.signal() != Some(Signal::Ended) {
-                self.engine().left_detached();
-            }
+            self.live.leave(self.engine());
             return;
         }
         self.engine().live.remove_this(&self.live);
