@@ -11,12 +11,14 @@ use common::{
 };
 use http::Request;
 use std::{
-    future::pending,
+    future::{Future, pending},
     num::NonZeroU16,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -24,7 +26,7 @@ use tower::service_fn;
 use tower_lro::{
     Limits, Operations, Owner,
     record::{Outcome, Phase, Reason},
-    store::{ListQuery, MemoryLimits, Settled, StoreErrorKind},
+    store::{ListQuery, MemoryLimits, Settled, StoreError, StoreErrorKind},
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -447,6 +449,48 @@ async fn an_uncertain_cancel_is_repeated_and_told_once() {
         assert!(before.elapsed() < seconds(1));
         site.recovers().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_uncertain_removal_is_repeated_and_stops_the_handler() {
+    for (site, times) in both().into_iter().chain(both()).zip([1, 1, 2, 2]) {
+        site.store.times(Verb::Forget, How::Uncertain, times);
+        let monitor = site.accepted(post("/work")).await;
+        until("it runs", || site.operations.usage().running == 1).await;
+        let before = Instant::now();
+        let removed = site.operations.remove(id_of(&monitor)).await;
+        // It was the first try that has done it.
+        assert!(matches!(removed, Ok(Settled::Unknown)), "{removed:?}");
+        quiet(&site.operations).await;
+        assert!(before.elapsed() < seconds(1));
+        assert_eq!(site.get(&monitor).await.refusal(), (410, "expired".into()));
+        site.recovers().await;
+    }
+}
+
+#[test]
+fn what_is_let_go_of_needs_no_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let site = site(Faulty::default());
+    let monitor = runtime.block_on(async {
+        let monitor = site.accepted(post("/fail")).await;
+        quiet(&site.operations).await;
+        monitor
+    });
+    site.store.set(Verb::Forget, How::Uncertain);
+    let mut forgotten = pin!(site.operations.forget(id_of(&monitor)));
+    let forgotten = forgotten
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    let is_uncertain = |error: &StoreError| error.kind() == StoreErrorKind::Uncertain;
+    assert!(
+        matches!(&forgotten, Poll::Ready(Err(error)) if is_uncertain(error)),
+        "{forgotten:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

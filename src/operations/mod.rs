@@ -61,6 +61,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    runtime::Handle,
     sync::{Notify, Semaphore},
     time::Instant,
 };
@@ -342,8 +343,14 @@ impl Engine {
         which: Forget,
         stops: bool,
     ) -> Result<Settled, StoreError> {
-        let gone = move |engine: &Self, settled: Result<Settled, StoreError>| {
-            if let Ok(Settled::Done(_)) = settled {
+        let gone = move |engine: &Self, settled: Result<Settled, StoreError>, is_unsure: bool| {
+            let is_gone = match settled {
+                Ok(Settled::Done(_)) => true,
+                // By a try of which nobody knew.
+                Ok(Settled::Unknown) => is_unsure,
+                Ok(Settled::Stands(_)) | Err(_) => false,
+            };
+            if is_gone {
                 if stops {
                     engine.live.end(id);
                 }
@@ -351,17 +358,32 @@ impl Engine {
             }
             settled
         };
-        if let Ok(settled) = self.store.forget(id, which).now() {
-            return gone(self, settled);
-        }
-        // In a task of its own, as an end.
+        let at_once = self.store.forget(id, which).now().ok();
+        let mut is_unsure = match at_once {
+            Some(settled) if !is_uncertain(&settled) => return gone(self, settled, false),
+            uncertain => uncertain.is_some(),
+        };
         let engine = self.clone();
-        let told = tokio::spawn(async move {
-            let settled = engine.store.forget(id, which).await;
-            gone(&engine, settled)
-        });
-        told.await
-            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Uncertain)))
+        let letting_go = async move {
+            const TRIES: u32 = 3;
+            let mut settled = engine.store.forget(id, which).await;
+            for _ in 1..TRIES {
+                if !is_uncertain(&settled) {
+                    break;
+                }
+                is_unsure = true;
+                settled = engine.store.forget(id, which).await;
+            }
+            gone(&engine, settled, is_unsure)
+        };
+        // In a task of its own, as an end.
+        match Handle::try_current() {
+            Ok(runtime) => runtime
+                .spawn(letting_go)
+                .await
+                .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Uncertain))),
+            Err(_) => letting_go.await,
+        }
     }
 
     /// Has what goes on here know of an end, and lets go of the blob that was written for it if it is of no use.
