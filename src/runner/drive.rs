@@ -30,12 +30,11 @@ impl Drive {
 impl Drop for Drive {
     fn drop(&mut self) {
         let (mut driver, within) = (self.driver.take(), self.within);
-        let mut is_over = || {
-            let mut cx = Context::from_waker(Waker::noop());
-            Pin::new(&mut driver).poll(&mut cx).is_ready()
-        };
         // What it panics with is not the operation's affair.
-        if let Ok(false) = catch_unwind(AssertUnwindSafe(&mut is_over))
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            Pin::new(&mut driver).poll(&mut Context::from_waker(Waker::noop()))
+        }));
+        if let Ok(Poll::Pending) = polled
             && let Ok(runtime) = Handle::try_current()
         {
             runtime.spawn(async move {

@@ -245,8 +245,9 @@ impl<B> Rebuilt<B> {
 /// or the body was dropped, and lets go of the bytes then. A body that is kept and never read leaves
 /// it pending, at no cost but the memory. Polling it after its end is fine: it is ready again.
 ///
-/// The layer polls it beside the handler, and after that in a task of its own while somebody still has the body, for as long
-/// again as an operation [may run](crate::Limits::run_time) at most. What it holds then counts towards no limit.
+/// The layer polls it beside the handler, and after that in a task of its own while somebody still
+/// has the body, for as long again as an operation [may run](crate::Limits::run_time) at most. What
+/// it holds then counts towards no limit.
 ///
 /// Dropped before its end, it cuts the body off: the reader of an `Incoming` gets an error, or, with
 /// hyper before 1.10, what looks like the end of the body.
