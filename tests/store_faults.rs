@@ -373,8 +373,12 @@ async fn an_end_that_was_written_after_all_is_told_once() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_cancel_that_nobody_waits_for_any_more_stops_the_handler_and_is_told() {
+/// Takes a step that ends what runs, and gives it up while the store is at it. Gives how often an end was told.
+async fn stops_all_the_same<T: std::fmt::Debug>(
+    verb: Verb,
+    reason: &str,
+    step: impl AsyncFnOnce(&Site, &str) -> T,
+) -> usize {
     let site = site(Faulty::mute());
     let monitor = site.accepted(post("/work")).await;
     let reader = {
@@ -383,44 +387,34 @@ async fn a_cancel_that_nobody_waits_for_any_more_stops_the_handler_and_is_told()
     };
     until("it is read", || site.operations.usage().readers == 1).await;
     let gate = Arc::new(Semaphore::new(0));
-    site.store.set(Verb::Complete, How::Gated(gate.clone()));
-    let cancel = site.send(request("DELETE", &monitor));
-    assert!(tokio::time::timeout(seconds(1), cancel).await.is_err());
+    site.store.set(verb, How::Gated(gate.clone()));
+    let given_up = tokio::time::timeout(seconds(1), step(&site, &monitor)).await;
+    assert!(given_up.is_err(), "{given_up:?}");
     let before = Instant::now();
     gate.add_permits(1);
-    assert_eq!(reader.await.unwrap().refusal(), (410, "cancelled".into()));
+    assert_eq!(reader.await.unwrap().refusal(), (410, reason.into()));
     quiet(&site.operations).await;
     assert!(
         before.elapsed() < seconds(1),
         "the handler was not left to run"
     );
-    assert_eq!(site.ends.load(Ordering::SeqCst), 1);
+    let told = site.ends.load(Ordering::SeqCst);
     site.recovers().await;
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_that_nobody_waits_for_any_more_stops_the_handler_and_is_told() {
+    let cancel = async |site: &Site, monitor: &str| site.send(request("DELETE", monitor)).await;
+    let told = stops_all_the_same(Verb::Complete, "cancelled", cancel).await;
+    assert_eq!(told, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_removal_that_nobody_waits_for_any_more_stops_the_handler_and_is_told() {
-    let site = site(Faulty::mute());
-    let monitor = site.accepted(post("/work")).await;
-    let reader = {
-        let (app, monitor) = (site.app.clone(), monitor.clone());
-        tokio::spawn(async move { outcome(&app, &monitor).await })
-    };
-    until("it is read", || site.operations.usage().readers == 1).await;
-    let gate = Arc::new(Semaphore::new(0));
-    site.store.set(Verb::Forget, How::Gated(gate.clone()));
-    let removal = site.operations.remove(id_of(&monitor));
-    let given_up = tokio::time::timeout(seconds(1), removal).await;
-    assert!(given_up.is_err(), "{given_up:?}");
-    let before = Instant::now();
-    gate.add_permits(1);
-    assert_eq!(reader.await.unwrap().refusal(), (410, "expired".into()));
-    quiet(&site.operations).await;
-    assert!(
-        before.elapsed() < seconds(1),
-        "the handler was not left to run"
-    );
-    site.recovers().await;
+    let remove = async |site: &Site, monitor: &str| site.operations.remove(id_of(monitor)).await;
+    let told = stops_all_the_same(Verb::Forget, "expired", remove).await;
+    assert_eq!(told, 0, "nobody learns how it ended");
 }
 
 #[tokio::test(start_paused = true)]

@@ -303,37 +303,18 @@ impl Engine {
         id: OperationId,
         ending: Ending,
     ) -> Result<Settled, StoreError> {
-        let at_once = self.complete(id, &ending).now().ok();
-        let mut is_unsure = match at_once {
-            Some(settled) if !is_uncertain(&settled) => {
-                return self.conclude(settled, ending.blob(), false);
-            }
-            uncertain => uncertain.is_some(),
-        };
-        // In a task of its own: whoever asked for it may go away between the write and what follows from it.
-        let engine = self.clone();
-        let told = tokio::spawn(async move {
-            const TRIES: u32 = 3;
-            let ours = (ending.outcome, ending.at);
-            let mut settled = engine.complete(id, &ending).await;
-            for _ in 1..TRIES {
-                if !is_uncertain(&settled) {
-                    break;
-                }
-                is_unsure = true;
-                settled = engine.complete(id, &ending).await;
-            }
-            if is_unsure {
-                settled = match settled {
-                    Ok(settled) => Ok(settled.after_uncertain(ours)),
-                    // That the last try was refused does not tell what became of those before.
-                    Err(error) => Err(StoreError::caused_by(StoreErrorKind::Uncertain, error)),
+        let (ours, blob) = ((ending.outcome, ending.at), ending.blob());
+        self.see_through(
+            move |engine| engine.complete(id, &ending),
+            move |engine, settled, is_unsure| {
+                let settled = match settled {
+                    Ok(settled) if is_unsure => Ok(settled.after_uncertain(ours)),
+                    settled => settled,
                 };
-            }
-            engine.conclude(settled, ending.blob(), is_unsure)
-        });
-        told.await
-            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Uncertain)))
+                engine.conclude(settled, blob, is_unsure)
+            },
+        )
+        .await
     }
 
     /// Lets go of an operation, tells who waits for it, and `stops` it where it runs here.
@@ -343,46 +324,60 @@ impl Engine {
         which: Forget,
         stops: bool,
     ) -> Result<Settled, StoreError> {
-        let gone = move |engine: &Self, settled: Result<Settled, StoreError>, is_unsure: bool| {
-            let is_gone = match settled {
-                Ok(Settled::Done(_)) => true,
-                // By a try of which nobody knew.
-                Ok(Settled::Unknown) => is_unsure,
-                Ok(Settled::Stands(_)) | Err(_) => false,
-            };
-            if is_gone {
-                if stops {
-                    engine.live.end(id);
+        self.see_through(
+            move |engine| engine.store.forget(id, which),
+            move |engine, settled, is_unsure| {
+                let is_gone = match settled {
+                    Ok(Settled::Done(_)) => true,
+                    // By a try of which nobody knew.
+                    Ok(Settled::Unknown) => is_unsure,
+                    Ok(Settled::Stands(_)) | Err(_) => false,
+                };
+                if is_gone {
+                    if stops {
+                        engine.live.end(id);
+                    }
+                    engine.hub.ended(id);
                 }
-                engine.hub.ended(id);
-            }
-            settled
-        };
-        let at_once = self.store.forget(id, which).now().ok();
-        let mut is_unsure = match at_once {
-            Some(settled) if !is_uncertain(&settled) => return gone(self, settled, false),
-            uncertain => uncertain.is_some(),
+                settled
+            },
+        )
+        .await
+    }
+
+    /// Takes a step, again while nobody knows whether it was taken, and does what follows from it, told whether a try before
+    /// the last was such.
+    ///
+    /// At once, where the store can; else in a task of its own: whoever asked for it may go away in between.
+    async fn see_through(
+        self: &Arc<Self>,
+        step: impl Fn(&Self) -> StoreFuture<'_, Settled> + Send + Sync + 'static,
+        then: impl FnOnce(&Arc<Self>, Result<Settled, StoreError>, bool) -> Result<Settled, StoreError>
+        + Send
+        + 'static,
+    ) -> Result<Settled, StoreError> {
+        let was_unsure = match step(self).now() {
+            Ok(settled) if !is_uncertain(&settled) => return then(self, settled, false),
+            Ok(_) => true,
+            Err(_) => false,
         };
         let engine = self.clone();
-        let letting_go = async move {
-            const TRIES: u32 = 3;
-            let mut settled = engine.store.forget(id, which).await;
-            for _ in 1..TRIES {
-                if !is_uncertain(&settled) {
-                    break;
-                }
-                is_unsure = true;
-                settled = engine.store.forget(id, which).await;
-            }
-            gone(&engine, settled, is_unsure)
+        let steps = async move {
+            let (settled, is_unsure) = certain(|| step(&engine)).await;
+            let is_unsure = was_unsure || is_unsure;
+            // That the last try was refused does not tell what became of those before.
+            let settled = settled.map_err(|error| match is_unsure {
+                true => StoreError::caused_by(StoreErrorKind::Uncertain, error),
+                false => error,
+            });
+            then(&engine, settled, is_unsure)
         };
-        // In a task of its own, as an end.
         match Handle::try_current() {
             Ok(runtime) => runtime
-                .spawn(letting_go)
+                .spawn(steps)
                 .await
                 .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Uncertain))),
-            Err(_) => letting_go.await,
+            Err(_) => steps.await,
         }
     }
 
@@ -436,6 +431,23 @@ impl Engine {
             Settled::Stands(_) | Settled::Unknown => {}
         }
     }
+}
+
+/// Takes a step that may be repeated, a few times while nobody knows whether it was taken. Also tells whether that was so of
+/// a try before the last.
+pub(crate) async fn certain<'a, T>(
+    step: impl Fn() -> StoreFuture<'a, T>,
+) -> (Result<T, StoreError>, bool) {
+    const TRIES: u32 = 3;
+    let (mut answer, mut is_unsure) = (step().await, false);
+    for _ in 1..TRIES {
+        if !is_uncertain(&answer) {
+            break;
+        }
+        is_unsure = true;
+        answer = step().await;
+    }
+    (answer, is_unsure)
 }
 
 /// Whether a step was taken or not, nobody knows.

@@ -2,9 +2,9 @@
 
 use super::{BoxError, Hold, Task, Work, blob, run};
 use crate::{
-    operations::{Engine, Heartbeat, Place, Sweeper, is_uncertain},
+    operations::{Engine, Heartbeat, Place, Sweeper, certain, is_uncertain},
     record::{Record, StoredRequest},
-    store::{Claim, Created, Intent, StoreError, StoreErrorKind, StoreFuture},
+    store::{Claim, Created, Intent, StoreError, StoreErrorKind},
     trace,
 };
 use bytes::Bytes;
@@ -173,7 +173,7 @@ async fn create(
         Some(request) if for_queue => Intent::Queue(request),
         request => Intent::Run(request),
     };
-    let created = certain(|| engine.store.create(record, intent)).await;
+    let (created, _) = certain(|| engine.store.create(record, intent)).await;
     let blob = request.as_ref().and_then(|request| request.body().blob());
     if blob.is_none() {
         *request = None;
@@ -184,19 +184,6 @@ async fn create(
         blob::discard(&*engine.store, id).await;
     }
     created
-}
-
-/// Takes a step that may be repeated, a few times while nobody knows whether it was taken.
-pub(super) async fn certain<'a, T>(step: impl Fn() -> StoreFuture<'a, T>) -> Result<T, StoreError> {
-    const TRIES: u32 = 3;
-    let mut answer = step().await;
-    for _ in 1..TRIES {
-        if !is_uncertain(&answer) {
-            break;
-        }
-        answer = step().await;
-    }
-    answer
 }
 
 /// Whether the body of the request is to be kept beside the record.

@@ -30,10 +30,10 @@ use self::{
     end::{End, close},
     execute::{Failure, execute},
     guarded::{Guarded, Step},
-    keep::{certain, keep},
+    keep::keep,
 };
 use crate::{
-    operations::{Detach, Engine, Heartbeat, Live, Place, Signal, Sweeper},
+    operations::{Detach, Engine, Heartbeat, Live, Place, Signal, Sweeper, certain},
     record::{Record, Stop, StoredRequest},
     store::{Claim, Settled},
 };
@@ -274,7 +274,7 @@ async fn give_up(
 ) -> bool {
     let Some(held) = &*claim else { return false };
     let sighting = live.sighting();
-    let given_up = certain(|| engine.store.detach(held, &sighting, terms.run_time)).await;
+    let (given_up, _) = certain(|| engine.store.detach(held, &sighting, terms.run_time)).await;
     let done = matches!(given_up, Ok(Settled::Done(_)));
     if done {
         Heartbeat::let_go(engine, live);
