@@ -1,5 +1,6 @@
 use super::{
     Engine, Face, Heartbeat, Limits, Operations,
+    drain::Drain,
     hub::Hub,
     live::Registry,
     places::{Places, turns},
@@ -14,12 +15,9 @@ use crate::{
 use http::response;
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    sync::{Arc, Mutex},
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 /// Sets [`Operations`] up. Made by [`Operations::builder`].
 #[must_use]
@@ -187,12 +185,7 @@ impl Builder {
             sweeper: Sweeper::default(),
             places: Places::default(),
             polls: Polls::default(),
-            draining: AtomicBool::new(false),
-            drain: Mutex::new(None),
-            interrupted: AtomicU64::new(0),
-            handed_back: AtomicU64::new(0),
-            left_detached: AtomicU64::new(0),
-            idle: Notify::new(),
+            drain: Drain::default(),
         });
         Ok(Operations { engine, face })
     }

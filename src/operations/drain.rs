@@ -1,10 +1,13 @@
 use super::{Engine, Operations, Signal};
-use crate::record::Stop;
+use crate::record::{Record, Stop};
 use std::{
-    sync::{PoisonError, atomic::Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 /// What came of a [drain](Operations::drain).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,30 @@ pub struct Drained {
     pub interrupted: u64,
     /// Ended operations in the store whose result nobody has read: lost with the process if the store is in memory.
     pub unread: u64,
+}
+
+/// Whether the end of the process is being prepared, and what has to be known for it.
+#[derive(Debug, Default)]
+pub(super) struct Drain {
+    is_on: AtomicBool,
+    /// When the last one began, and how long it takes at most.
+    time: Mutex<Option<(Instant, Duration)>>,
+    /// Operations that were ended as interrupted.
+    interrupted: AtomicU64,
+    /// Operations that were given back for others to run.
+    handed_back: AtomicU64,
+    /// Operations that were detached, had not ended, and whose tasks are over.
+    left_detached: AtomicU64,
+    /// Told when nothing is pending any more.
+    idle: Notify,
+}
+
+impl Drain {
+    /// How many operations were interrupted, handed back, and left to others, ever.
+    fn tally(&self) -> [u64; 3] {
+        [&self.interrupted, &self.handed_back, &self.left_detached]
+            .map(|count| count.load(Ordering::SeqCst))
+    }
 }
 
 /// Time that tasks get, after the deadline, to give up what they hold.
@@ -42,11 +69,9 @@ impl Operations {
     pub async fn drain(&self, deadline: Duration) -> Drained {
         let engine = &self.engine;
         engine.drain_for(deadline.saturating_add(WIND_UP));
-        let interrupted = engine.interruptions();
-        let handed_back = engine.handed_back.load(Ordering::SeqCst);
-        let detached = engine.left_detached.load(Ordering::SeqCst);
-        engine.draining.store(true, Ordering::SeqCst);
-        let before = engine.places.close();
+        let before = engine.drain.tally();
+        engine.drain.is_on.store(true, Ordering::SeqCst);
+        let pending = engine.places.close();
         engine.hub.all();
         let mut unreachable = 0;
         let in_time = tokio::time::timeout(deadline, self.idle()).await.is_ok();
@@ -56,11 +81,11 @@ impl Operations {
                 unreachable += u64::from(!live.abandon(Stop::Interrupted));
             }
         }
-        let interrupted = engine.interruptions() - interrupted + unreachable;
-        let handed_back = engine.handed_back.load(Ordering::SeqCst) - handed_back;
-        let detached = engine.left_detached.load(Ordering::SeqCst) - detached;
+        let after = engine.drain.tally();
+        let [interrupted, handed_back, detached] = [0, 1, 2].map(|of| after[of] - before[of]);
+        let interrupted = interrupted + unreachable;
         Drained {
-            finished: before.saturating_sub(interrupted + handed_back + detached),
+            finished: pending.saturating_sub(interrupted + handed_back + detached),
             handed_back,
             interrupted,
             unread: engine.store.usage().unread,
@@ -87,7 +112,7 @@ impl Operations {
     /// Waits until nothing runs and nothing waits to run.
     async fn idle(&self) {
         loop {
-            let idle = self.engine.idle.notified();
+            let idle = self.engine.drain.idle.notified();
             tokio::pin!(idle);
             idle.as_mut().enable();
             if self.engine.places.are_empty() {
@@ -99,25 +124,53 @@ impl Operations {
 }
 
 impl Engine {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain.is_on.load(Ordering::SeqCst)
+    }
+
+    /// Work was interrupted, kept or not.
+    pub(crate) fn interrupted(&self) {
+        self.drain.interrupted.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// An operation was given back for others to run.
+    pub(crate) fn handed_back(&self, record: &Record) {
+        self.drain.handed_back.fetch_add(1, Ordering::SeqCst);
+        self.hub.changed(record.id);
+    }
+
+    /// The task is over of an operation that was detached and has not ended.
+    pub(super) fn left_detached(&self) {
+        self.drain.left_detached.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// There may be nothing left to wait for. A drain says that it is one before it looks, so that one sees the other.
     pub(super) fn tell_drains(&self) {
         if self.is_draining() {
-            self.idle.notify_waiters();
+            self.drain.idle.notify_waiters();
         }
     }
 
     /// Of several drains, the one that ends last counts.
     fn drain_for(&self, time: Duration) {
         if self.drain_left() < time {
-            let mut drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner);
-            *drain = Some((Instant::now(), time));
+            let mut last = self
+                .drain
+                .time
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *last = Some((Instant::now(), time));
         }
     }
 
     /// Time until a drain is over, that to wind up included.
     pub(crate) fn drain_left(&self) -> Duration {
-        let drain = *self.drain.lock().unwrap_or_else(PoisonError::into_inner);
-        drain.map_or(Duration::ZERO, |(began, time)| {
+        let last = *self
+            .drain
+            .time
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.map_or(Duration::ZERO, |(began, time)| {
             time.saturating_sub(began.elapsed())
         })
     }

@@ -1,11 +1,14 @@
-//! The engine, and the handle that programs hold.
+//! The handle that programs hold, and beneath it what all handles share.
 
 mod builder;
 mod drain;
+mod engine;
+mod face;
 mod heartbeat;
 mod hub;
 mod limits;
 mod live;
+mod outside;
 mod places;
 mod polls;
 mod seen;
@@ -17,53 +20,36 @@ pub use self::{
     limits::Limits,
 };
 pub(crate) use self::{
+    engine::Engine,
+    face::Face,
     heartbeat::Heartbeat,
     hub::{Reader, Until},
     live::{Detach, Live, News, Signal},
+    outside::{certain, is_uncertain},
     places::{Claiming, Discard, Place, Turn, UploadBytes},
     seen::Seen,
     sweeper::Sweeper,
 };
 
-use self::{
-    builder::{OnEnd, OwnerRule, Verdict},
-    hub::Hub,
-    live::Registry,
-    places::Places,
-    polls::Polls,
-    seen::current,
-};
+use self::seen::current;
 use crate::{
     defer::DeferLayer,
-    dialect::{self, Dialect, Head, Links, Mount, View},
-    record::{
-        BlobId, Capture, Ending, OperationId, Owner, Phase, Queue, Record, Revision, Sighting, Stop,
-    },
-    runner::{Unnamed, Worker, capture},
+    dialect::{Dialect, Mount},
+    record::{Capture, Ending, OperationId, Queue, Record, Revision, Stop},
+    runner::{Worker, capture},
     status::{StatusService, Wrapped},
     store::{
-        Clock, Forget, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError,
-        StoreErrorKind, StoreFuture,
+        Forget, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError, StoreErrorKind,
     },
 };
 use bytes::Bytes;
-use http::{HeaderName, Response, response};
+use http::{HeaderName, Response};
 use http_body::Body;
 use std::{
-    any::Any,
     error::Error,
     fmt,
     num::NonZeroU16,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, Semaphore},
-    time::Instant,
+    sync::{Arc, PoisonError},
 };
 
 /// One engine (store, runner, limits) seen through one face (dialect, mount, owner rule).
@@ -86,379 +72,6 @@ use tokio::{
 pub struct Operations {
     pub(crate) engine: Arc<Engine>,
     pub(crate) face: Arc<Face>,
-}
-
-pub(crate) struct Engine {
-    pub(crate) store: Arc<dyn Store>,
-    /// Whether it is to be given the requests of all operations.
-    pub(crate) keeps_requests: bool,
-    pub(crate) heartbeat: Option<Heartbeat>,
-    pub(crate) clock: Clock,
-    pub(crate) limits: Limits,
-    verdict: Option<Verdict>,
-    on_end: Option<OnEnd>,
-    faces: Mutex<Vec<Arc<Face>>>,
-    pub(crate) live: Registry,
-    pub(crate) hub: Hub,
-    pub(crate) sweeper: Sweeper,
-    places: Places,
-    pub(crate) polls: Polls,
-    pub(crate) turns: Semaphore,
-    draining: AtomicBool,
-    /// When the last drain began, and how long it takes at most.
-    drain: Mutex<Option<(Instant, Duration)>>,
-    /// Operations that were ended as interrupted.
-    interrupted: AtomicU64,
-    /// Operations that were given back for others to run.
-    handed_back: AtomicU64,
-    /// Operations that were detached, had not ended, and whose tasks are over.
-    left_detached: AtomicU64,
-    /// Told when nothing is pending any more.
-    idle: Notify,
-}
-
-pub(crate) struct Face {
-    /// The mount's path: what records remember.
-    pub(crate) name: Arc<str>,
-    pub(crate) mount: Mount,
-    pub(crate) dialect: Arc<dyn Dialect>,
-    pub(crate) owner: Option<OwnerRule>,
-    pub(crate) shared_keys: bool,
-    needs_origin: bool,
-    pub(crate) is_named_by_request: bool,
-    pub(crate) counts_polls: bool,
-}
-
-impl Face {
-    fn new(
-        mount: Mount,
-        dialect: Arc<dyn Dialect>,
-        owner: Option<OwnerRule>,
-        shared_keys: bool,
-    ) -> Result<Self, BuildError> {
-        let is_named_by_request = dialect.is_named_by_request();
-        if is_named_by_request && owner.is_none() && !shared_keys {
-            return Err(BuildError {
-                option: "dialect",
-                message: "names operations by their requests: it needs an `owner` rule to tell whose, or `shared_keys`"
-                    .into(),
-            });
-        }
-        Ok(Self {
-            name: mount.path().into(),
-            needs_origin: dialect.needs_absolute_urls() && !mount.is_absolute(),
-            is_named_by_request,
-            counts_polls: dialect.counts_polls(),
-            mount,
-            dialect,
-            owner,
-            shared_keys,
-        })
-    }
-
-    /// Whether its dialect lets the request be deferred. Where requests name their operations, nobody's have no name.
-    pub(crate) fn admits(&self, head: Head<'_>) -> bool {
-        self.dialect.admits(head)
-            && (!self.is_named_by_request || self.shared_keys || self.principal(head).is_some())
-    }
-
-    /// What stands before the mount in URLs that answer this request. Mostly nothing.
-    pub(crate) fn origin(&self, head: Head<'_>) -> String {
-        if self.needs_origin {
-            dialect::origin(head)
-        } else {
-            String::new()
-        }
-    }
-
-    pub(crate) fn links<'a>(&'a self, id: OperationId, origin: &'a str) -> Links<'a> {
-        Links::new(&self.mount, id).origin(origin)
-    }
-
-    fn speaks_as(&self, other: &Self) -> bool {
-        let kind = |face: &Self| {
-            let dialect: &dyn Any = &*face.dialect;
-            dialect.type_id()
-        };
-        kind(self) == kind(other)
-    }
-
-    /// Whose the request is.
-    pub(crate) fn principal(&self, head: Head<'_>) -> Option<Owner> {
-        self.owner.as_ref().and_then(|rule| rule(head))
-    }
-
-    /// Whether the request may see what belongs to `owner`.
-    pub(crate) fn may_see(&self, head: Head<'_>, owner: Option<&Owner>) -> bool {
-        match (&self.owner, owner) {
-            (None, _) | (_, None) => true,
-            (Some(rule), Some(owner)) => rule(head).as_ref() == Some(owner),
-        }
-    }
-}
-
-/// Where a record was accepted, as one face sees it.
-pub(crate) enum AcceptedBy {
-    /// There.
-    This,
-    /// Under another mount of the same dialect.
-    Alike(Arc<Face>),
-    /// In another dialect, or under a mount that is not here.
-    Other,
-}
-
-impl AcceptedBy {
-    /// The view of a record that was accepted so. Its links are those of the face that accepted it, where that speaks the
-    /// same dialect: another's URLs would mean nothing to this one, nor would what another has noted.
-    pub(crate) fn view<'a>(
-        &'a self,
-        face: &'a Face,
-        record: &'a Record,
-        sighting: Option<&'a Sighting>,
-        origin: &'a str,
-        retry_after: u32,
-    ) -> View<'a> {
-        let (face, is_noted) = match self {
-            Self::This => (face, true),
-            Self::Alike(other) => (&**other, true),
-            Self::Other => (face, false),
-        };
-        let view = View::new(record, sighting, face.links(record.id, origin), retry_after);
-        if is_noted { view } else { view.without_note() }
-    }
-}
-
-impl Engine {
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn is_failure(&self, head: &response::Parts) -> bool {
-        match &self.verdict {
-            Some(verdict) => verdict(head),
-            None => head.status.is_client_error() || head.status.is_server_error(),
-        }
-    }
-
-    /// An operation has ended, wherever it ran: wakes who waits for it, and calls the hook.
-    pub(crate) fn ended(self: &Arc<Self>, record: &Record) {
-        if record.phase() == Phase::Ended(Stop::Interrupted.outcome()) {
-            self.interrupted();
-        }
-        self.hub.ended(record.id);
-        Sweeper::due(self, record.submission.keep_for);
-        if let Some(hook) = &self.on_end {
-            // A hook that panics must not take the operation with it.
-            let call = std::panic::AssertUnwindSafe(|| hook(record));
-            drop(std::panic::catch_unwind(call));
-        }
-    }
-
-    /// Work was interrupted, kept or not.
-    pub(crate) fn interrupted(&self) {
-        self.interrupted.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// An operation was given back for others to run.
-    pub(crate) fn handed_back(&self, record: &Record) {
-        self.handed_back.fetch_add(1, Ordering::SeqCst);
-        self.hub.changed(record.id);
-    }
-
-    /// The task is over of an operation that was detached and has not ended.
-    fn left_detached(&self) {
-        self.left_detached.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn interruptions(&self) -> u64 {
-        self.interrupted.load(Ordering::SeqCst)
-    }
-
-    /// An operation was ended by another than the task that runs it: whatever goes on of it here is told.
-    pub(crate) fn ended_from_outside(self: &Arc<Self>, record: &Record) {
-        self.live.end(record.id);
-        self.ended(record);
-    }
-
-    /// Seconds for `Retry-After` on refusals.
-    pub(crate) fn retry_after(&self) -> u32 {
-        seconds(self.limits.retry_after)
-    }
-
-    /// Where a record was accepted, as `face` sees it.
-    pub(crate) fn accepted_by(&self, face: &Face, record: &Record) -> AcceptedBy {
-        if Arc::ptr_eq(&face.name, &record.submission.face) || face.name == record.submission.face {
-            return AcceptedBy::This;
-        }
-        let faces = self.faces.lock().unwrap_or_else(PoisonError::into_inner);
-        let alike = faces
-            .iter()
-            .find(|other| other.name == record.submission.face && other.speaks_as(face));
-        alike.map_or(AcceptedBy::Other, |face| AcceptedBy::Alike(face.clone()))
-    }
-
-    /// Ends an operation from outside, and stops it where it runs here.
-    pub(crate) async fn end_now(
-        self: &Arc<Self>,
-        id: OperationId,
-        ending: Ending,
-    ) -> Result<Settled, StoreError> {
-        let (ours, blob) = ((ending.outcome, ending.at), ending.blob());
-        self.see_through(
-            move |engine| engine.complete(id, &ending),
-            move |engine, settled, is_unsure| {
-                let settled = match settled {
-                    Ok(settled) if is_unsure => Ok(settled.after_uncertain(ours)),
-                    settled => settled,
-                };
-                engine.conclude(settled, blob, is_unsure)
-            },
-        )
-        .await
-    }
-
-    /// Lets go of an operation, tells who waits for it, and `stops` it where it runs here.
-    async fn let_go(
-        self: &Arc<Self>,
-        id: OperationId,
-        which: Forget,
-        stops: bool,
-    ) -> Result<Settled, StoreError> {
-        self.see_through(
-            move |engine| engine.store.forget(id, which),
-            move |engine, settled, is_unsure| {
-                let is_gone = match settled {
-                    Ok(Settled::Done(_)) => true,
-                    // By a try of which nobody knew.
-                    Ok(Settled::Unknown) => is_unsure,
-                    Ok(Settled::Stands(_)) | Err(_) => false,
-                };
-                if is_gone {
-                    if stops {
-                        engine.live.end(id);
-                    }
-                    engine.hub.ended(id);
-                }
-                settled
-            },
-        )
-        .await
-    }
-
-    /// Takes a step, again while nobody knows whether it was taken, and does what follows from it, told whether a try before
-    /// the last was such.
-    ///
-    /// At once, where the store can; else in a task of its own: whoever asked for it may go away in between.
-    async fn see_through(
-        self: &Arc<Self>,
-        step: impl Fn(&Self) -> StoreFuture<'_, Settled> + Send + Sync + 'static,
-        then: impl FnOnce(&Arc<Self>, Result<Settled, StoreError>, bool) -> Result<Settled, StoreError>
-        + Send
-        + 'static,
-    ) -> Result<Settled, StoreError> {
-        let was_unsure = match step(self).now() {
-            Ok(settled) if !is_uncertain(&settled) => return then(self, settled, false),
-            Ok(_) => true,
-            Err(_) => false,
-        };
-        let engine = self.clone();
-        let steps = async move {
-            let (settled, is_unsure) = certain(|| step(&engine)).await;
-            let is_unsure = was_unsure || is_unsure;
-            // That the last try was refused does not tell what became of those before.
-            let settled = settled.map_err(|error| match is_unsure {
-                true => StoreError::caused_by(StoreErrorKind::Uncertain, error),
-                false => error,
-            });
-            then(&engine, settled, is_unsure)
-        };
-        match Handle::try_current() {
-            Ok(runtime) => runtime
-                .spawn(steps)
-                .await
-                .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Uncertain))),
-            Err(_) => steps.await,
-        }
-    }
-
-    /// Has what goes on here know of an end, and lets go of the blob that was written for it if it is of no use.
-    fn conclude(
-        self: &Arc<Self>,
-        settled: Result<Settled, StoreError>,
-        blob: Option<BlobId>,
-        is_unsure: bool,
-    ) -> Result<Settled, StoreError> {
-        match &settled {
-            Ok(Settled::Unknown) if !is_unsure => self.discard(blob),
-            Ok(settled) => {
-                self.tell(settled);
-                self.discard_unless_named(blob, settled);
-            }
-            Err(error) if error.kind() != StoreErrorKind::Uncertain => self.discard(blob),
-            Err(_) => {}
-        }
-        settled
-    }
-
-    /// Nobody needs a blob any more.
-    pub(crate) fn discard(&self, blob: Option<BlobId>) {
-        drop(blob.map(|blob| Unnamed::new(self.store.clone(), blob)));
-    }
-
-    /// A blob was written for an end that another has come before. Where nobody knows, the sweep will.
-    pub(crate) fn discard_unless_named(&self, blob: Option<BlobId>, settled: &Settled) {
-        if let (Some(blob), Settled::Done(record) | Settled::Stands(record)) = (blob, settled)
-            && record.ending().and_then(Ending::blob) != Some(blob)
-        {
-            self.discard(Some(blob));
-        }
-    }
-
-    fn complete(&self, id: OperationId, ending: &Ending) -> StoreFuture<'_, Settled> {
-        // What the handler has said must not be lost with its end.
-        let last_words = self.live.last(id).map(|live| live.sighting());
-        self.store.complete(id, ending.clone(), last_words)
-    }
-
-    /// Has what goes on here know of an end, be it one that nobody here was told of when it came.
-    fn tell(self: &Arc<Self>, settled: &Settled) {
-        match settled {
-            Settled::Done(record) => self.ended_from_outside(record),
-            Settled::Stands(record) if record.phase().is_ended() => {
-                self.live.end(record.id);
-                self.hub.ended(record.id);
-            }
-            Settled::Stands(_) | Settled::Unknown => {}
-        }
-    }
-}
-
-/// Takes a step that may be repeated, a few times while nobody knows whether it was taken. Also tells whether that was so of
-/// a try before the last.
-pub(crate) async fn certain<'a, T>(
-    step: impl Fn() -> StoreFuture<'a, T>,
-) -> (Result<T, StoreError>, bool) {
-    const TRIES: u32 = 3;
-    let (mut answer, mut is_unsure) = (step().await, false);
-    for _ in 1..TRIES {
-        if !is_uncertain(&answer) {
-            break;
-        }
-        is_unsure = true;
-        answer = step().await;
-    }
-    (answer, is_unsure)
-}
-
-/// Whether a step was taken or not, nobody knows.
-pub(crate) fn is_uncertain<T>(answer: &Result<T, StoreError>) -> bool {
-    matches!(answer, Err(error) if error.kind() == StoreErrorKind::Uncertain)
-}
-
-pub(crate) fn seconds(time: Duration) -> u32 {
-    u32::try_from(time.as_millis().div_ceil(1000))
-        .unwrap_or(u32::MAX)
-        .max(1)
 }
 
 impl Operations {
@@ -771,14 +384,6 @@ impl fmt::Debug for Operations {
             .field("mount", &self.face.mount)
             .field("dialect", &self.face.dialect)
             .field("store", &self.engine.store)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine")
-            .field("store", &self.store)
             .finish_non_exhaustive()
     }
 }

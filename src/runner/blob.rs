@@ -2,8 +2,9 @@
 
 use super::backoff::Backoff;
 use crate::{
-    record::{BlobId, Content, StoredRequest},
-    store::{Blobs, Store, StoreError, StoreErrorKind},
+    operations::Engine,
+    record::{BlobId, Content, Ending, StoredRequest},
+    store::{Blobs, Settled, Store, StoreError, StoreErrorKind},
     trace,
 };
 use bytes::Bytes;
@@ -82,6 +83,22 @@ impl Drop for Unnamed {
         {
             let (store, id) = (self.store.clone(), self.id);
             runtime.spawn(async move { discard(&*store, id).await });
+        }
+    }
+}
+
+impl Engine {
+    /// Nobody needs a blob any more.
+    pub(crate) fn discard(&self, blob: Option<BlobId>) {
+        drop(blob.map(|blob| Unnamed::new(self.store.clone(), blob)));
+    }
+
+    /// A blob was written for an end that another has come before. Where nobody knows, the sweep will.
+    pub(crate) fn discard_unless_named(&self, blob: Option<BlobId>, settled: &Settled) {
+        if let (Some(blob), Settled::Done(record) | Settled::Stands(record)) = (blob, settled)
+            && record.ending().and_then(Ending::blob) != Some(blob)
+        {
+            self.discard(Some(blob));
         }
     }
 }
