@@ -662,8 +662,9 @@ impl<'a> View<'a> {
         let stored = self.response()?;
         let (mut head, ()) = Response::new(()).into_parts();
         head.status = stored.status();
-        // Room for what is added: outcome, cache control, perhaps length.
-        head.headers = HeaderMap::with_capacity(stored.fields().count() + 3);
+        // Room for what is added: outcome, cache control, perhaps length. Not for thousands of lines, which may all have
+        // one name, and be more than a map can have room for.
+        head.headers = HeaderMap::with_capacity(stored.fields().count().min(64) + 3);
         for (name, value) in stored.fields() {
             head.headers.append(name, value);
         }

@@ -151,6 +151,16 @@ impl Iterator for Fields<'_> {
     }
 }
 
+/// Names in the head of a response, at most: a map holds 24,576, and replays add some.
+const NAMES: usize = 24_000;
+
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    )
+}
+
 /// Takes a response in as it comes, up to a limit.
 #[derive(Debug)]
 pub(crate) struct Capture {
@@ -176,7 +186,11 @@ impl Capture {
         expected_body: u64,
         limit: u64,
     ) -> Result<Self, TooLarge> {
-        if expected_body > limit {
+        let expected_body = match is_bodiless(head.status) {
+            true => 0,
+            false => expected_body,
+        };
+        if expected_body > limit || head.headers.keys_len() > NAMES {
             return Err(TooLarge);
         }
         // Most responses lose nothing but their `Content-Length`: what is taken for more is given back at the end.
@@ -204,12 +218,9 @@ impl Capture {
         })
     }
 
-    /// Whether statuses such as 204 forbid that a body is replayed.
+    /// Whether the status forbids that a body is replayed.
     pub(crate) fn is_bodiless(&self) -> bool {
-        matches!(
-            self.status,
-            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-        )
+        is_bodiless(self.status)
     }
 
     pub(crate) fn data(&mut self, data: &[u8]) -> Result<(), TooLarge> {

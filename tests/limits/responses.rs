@@ -97,3 +97,55 @@ async fn what_is_completed_from_outside_has_the_bound_too() {
     assert_eq!(client.get(&accepted.location()).await.status, 202);
     assert!(matches!(complete(95).await.unwrap(), Settled::Done(_)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_not_replayed_counts_in_no_bound() {
+    for status in [204, 205, 304] {
+        let operations = limited(|limits| limits.response_body = 10).build().unwrap();
+        let answer = move || {
+            let response = Response::builder().status(status);
+            response.body(full("longer than ten bytes")).unwrap()
+        };
+        let client = with(&operations, &handler(move |_| async move { answer() }));
+        let replay = outcome_of(&client, &operations).await;
+        assert_eq!((replay.status.as_u16(), replay.body.len()), (status, 0));
+
+        let client = with(&operations, &takes(secs(60)));
+        let id = client.submit().await.id();
+        let settled = operations.complete(id, answer()).await.unwrap();
+        assert!(matches!(settled, Settled::Done(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_of_many_lines_is_replayed_or_too_large_but_never_a_panic() {
+    let operations = limited(|_| {}).build().unwrap();
+    let lines = handler(|_| async {
+        let mut response = Response::new(full("x"));
+        for _ in 0..30_000 {
+            let line = HeaderValue::from_static("a=1");
+            response.headers_mut().append("set-cookie", line);
+        }
+        response
+    });
+    let replay = outcome_of(&with(&operations, &lines), &operations).await;
+    assert_eq!(replay.headers.get_all("set-cookie").iter().count(), 30_000);
+
+    for (names, kept) in [(24_000, true), (24_001, false), (24_576, false)] {
+        let handler = handler(move |_| async move {
+            let mut response = Response::new(full("x"));
+            for index in 0..names {
+                let name = HeaderName::try_from(format!("x-{index}")).unwrap();
+                response
+                    .headers_mut()
+                    .insert(name, HeaderValue::from_static(""));
+            }
+            response
+        });
+        let answer = outcome_of(&with(&operations, &handler), &operations).await;
+        match kept {
+            true => assert!(answer.headers.contains_key("x-23999")),
+            false => answer.is_problem(500, "result-too-large"),
+        }
+    }
+}
