@@ -167,7 +167,7 @@ impl<M> DeferLayer<M> {
         self.with(|options| options.check = Some(Arc::new(move |request| Box::pin(check(request)))))
     }
 
-    /// Bytes of one request body; over it: 413 `too-large`. Default [`Limits::request_body`].
+    /// Bytes of one request body, and of its trailers; over it: 413 `too-large`. Default [`Limits::request_body`].
     pub fn request_body(self, bytes: u64) -> Self {
         self.with(|options| options.request_body = bytes)
     }

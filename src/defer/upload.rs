@@ -97,6 +97,17 @@ where
             }
             Err(frame) => {
                 trailers = frame.into_trailers().ok().map(Box::new);
+                let size: usize = trailers
+                    .iter()
+                    .flat_map(|trailers| trailers.iter())
+                    .map(|(name, value)| name.as_str().len() + value.len())
+                    .sum();
+                if (bytes.len() + size) as u64 > limit {
+                    return Err(too_large(limit));
+                }
+                if !room.reserve((bytes.capacity() + size) as u64) {
+                    return Err(full(engine));
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of one request body. Default 2 MiB; over it: 413 `too-large`.
+    /// Bytes of one request body, and of its trailers. Default 2 MiB; over it: 413 `too-large`.
     pub request_body: u64,
     /// Bytes of all request bodies that are being read. Default 64 MiB; over it: 503 `full`.
     pub uploading_bytes: u64,
@@ -24,7 +24,7 @@ pub struct Limits {
     /// Refused requests whose bodies are read on for up to 5 s, so that clients that are busy sending hear of it.
     /// Default 1,024; over it they are cut off.
     pub discards: usize,
-    /// Bytes of one response body, and of its trailers. Default 16 MiB; over it the operation fails as
+    /// Bytes of one response body, and of its trailers. A head has at most 24,000 different names. Default 16 MiB; over it the operation fails as
     /// `result-too-large`.
     pub response_body: u64,
     /// Operations that run at the same time. Default 256; further ones wait.

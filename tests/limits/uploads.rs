@@ -221,3 +221,38 @@ async fn what_is_left_of_a_refused_upload_is_read_away_on_http_1_up_to_a_bound()
         (Duration::ZERO, Some("close"))
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn trailers_count_with_the_body() {
+    let operations = limited(|limits| {
+        limits.request_body = 10;
+        limits.uploading_bytes = 10;
+    });
+    let operations = operations.build().unwrap();
+    let client = with(&operations, &takes(secs(1)));
+    let upload = |value: &str| {
+        let (sender, body) = sending();
+        send(&sender, "12345");
+        let value = HeaderValue::try_from(value).unwrap();
+        let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-t"), value)]);
+        sender.send(Ok(Frame::trailers(trailers))).unwrap();
+        post("/").body(body).unwrap()
+    };
+    let answer = client.send(upload("123")).await;
+    answer.is_problem(413, "too-large");
+    assert_eq!(client.send(upload("12")).await.status, 202);
+
+    // And with all that is being read.
+    let (sender, body) = sending();
+    send(&sender, "x");
+    let other = tokio::spawn({
+        let client = client.clone();
+        async move { client.send(post("/").body(body).unwrap()).await }
+    });
+    settled().await;
+    let answer = client.send(upload("12")).await;
+    answer.is_problem(503, "full");
+    drop(sender);
+    assert_eq!(other.await.unwrap().status, 202);
+    assert_eq!(operations.usage().uploading_bytes, 0);
+}
