@@ -1,6 +1,7 @@
 //! What little JSON is written on the accept path, by hand: no tree, no intermediate strings.
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 use std::cell::Cell;
 
 thread_local! {
@@ -45,8 +46,41 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// Takes out the white space between tokens: what is written elsewhere may have some.
+pub(crate) fn without_space(json: Box<RawValue>) -> Box<RawValue> {
+    let is_space = |byte: u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    if !json.get().bytes().any(is_space) {
+        return json;
+    }
+    let (mut in_string, mut is_escaped) = (false, false);
+    let mut text = json.get().to_owned();
+    text.retain(|character| {
+        let was_in_string = in_string;
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' => in_string = !in_string,
+            _ => {}
+        }
+        was_in_string || !u8::try_from(character).is_ok_and(is_space)
+    });
+    // It was JSON before, and is.
+    RawValue::from_string(text).unwrap_or(json)
+}
+
 #[cfg(test)]
 mod tests {
+    proptest::proptest! {
+        #[test]
+        fn no_space_is_left_but_in_strings(key in ".*", value in ".*", numbers: Vec<i16>) {
+            let value = serde_json::json!({key: value, " \t": [numbers, null]});
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            let raw = serde_json::value::RawValue::from_string(pretty).unwrap();
+            let compact = super::without_space(raw);
+            proptest::prop_assert_eq!(compact.get(), value.to_string());
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn strings_come_back(text in ".*") {

@@ -1,4 +1,5 @@
 use crate::{
+    json,
     operations::{Detach, Live},
     record::OperationId,
 };
@@ -40,6 +41,16 @@ pub struct OperationHandle {
 /// Bytes of metadata that an operation may have.
 const METADATA: usize = 4096;
 
+/// Bytes of a message about its progress.
+const MESSAGE: usize = 4096;
+
+/// As much of a message as is kept, in whole characters.
+fn cut(message: &str) -> &str {
+    let end = (0..=MESSAGE.min(message.len())).rev();
+    let end = end.into_iter().find(|at| message.is_char_boundary(*at));
+    &message[..end.unwrap_or_default()]
+}
+
 impl OperationHandle {
     pub(crate) fn new(live: Arc<Live>) -> Self {
         Self { live }
@@ -58,14 +69,14 @@ impl OperationHandle {
     }
 
     /// Says how much is done, from 0 to 1 (what lies outside is taken for the nearest, and NaN for unknown), and what
-    /// is being done, for people; an empty message takes the last one away.
+    /// is being done, for people, in at most 4 KiB, of which the rest is cut off; an empty message takes the last one away.
     ///
     /// Never waits, never fails; the last word counts. Readers at this process see it at once.
     pub fn progress(&self, fraction: f32, message: impl Into<Cow<'static, str>>) {
         let message = message.into();
         self.live.report(|report| {
             report.fraction = (!fraction.is_nan()).then_some(fraction.clamp(0.0, 1.0));
-            report.message = (!message.is_empty()).then(|| message.as_ref().into());
+            report.message = (!message.is_empty()).then(|| cut(&message).into());
         });
     }
 
@@ -76,6 +87,7 @@ impl OperationHandle {
     /// [`MetadataError`] when it is longer, or is no JSON; what was attached before stays.
     pub fn metadata(&self, value: &(impl Serialize + ?Sized)) -> Result<(), MetadataError> {
         let json = serde_json::value::to_raw_value(value).map_err(MetadataError::Json)?;
+        let json = json::without_space(json);
         if json.get().len() > METADATA {
             return Err(MetadataError::TooLong);
         }
@@ -121,7 +133,8 @@ impl OperationHandle {
     /// a bus.
     ///
     /// When this returns the operation is stored, and the client has been answered 202 if it was still waiting. The
-    /// handle goes on to work until the operation's end, for what the handler has spawned.
+    /// handle goes on to work until the operation's end, for what the handler has spawned. If the time limit is what ends it,
+    /// the record keeps what was told until the detach.
     ///
     /// # Errors
     ///

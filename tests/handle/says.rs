@@ -269,3 +269,29 @@ async fn whoever_has_the_tag_of_a_last_word_hears_of_the_end() {
         (200, &"cancelled".into())
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_cut_to_four_kilobytes_in_whole_characters() {
+    let running = Running::new().await;
+    for (message, kept) in [
+        ("x".repeat(4096), 4096),
+        ("x".repeat(1 << 20), 4096),
+        (format!("x{}", "ä".repeat(4096)), 4095),
+    ] {
+        running.handle.progress(0.5, message.clone());
+        let shown = running.document().await["progress"]["message"].clone();
+        assert_eq!(shown, message[..kept]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_that_is_json_already_has_no_white_space_either() {
+    let running = Running::new().await;
+    let raw = "{ \"a b\" :\n [ 1,\t\"x \\\" \\\\\" , 1e99 ] }";
+    let raw = serde_json::value::RawValue::from_string(raw.into()).unwrap();
+    running.handle.metadata(&raw).unwrap();
+    let status = running.status().await;
+    let text = String::from_utf8(status.body.to_vec()).unwrap();
+    let metadata = "\"metadata\":{\"a b\":[1,\"x \\\" \\\\\",1e99]}";
+    assert!(text.contains(metadata), "{text}");
+}
