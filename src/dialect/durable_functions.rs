@@ -4,7 +4,7 @@ use super::{
         JSON, READ_ONLY, Told, as_unknown, asked, has_body, own, own_json, path, problem_of,
         progress, replayed,
     },
-    query::{self, date_time, pairs},
+    query::{self, date_time, number, pairs},
 };
 use crate::{
     header::retry_after,
@@ -425,12 +425,12 @@ fn list(head: Head<'_>) -> Result<ListAsk, Problem> {
     };
     for (name, value) in pairs(head.uri.query()).filter(|(_, value)| !value.is_empty()) {
         match &*name {
-            "top" => match value.parse::<u32>() {
-                Ok(top) => {
-                    let top = u16::try_from(top).unwrap_or(PAGE).min(PAGE);
+            "top" => match number(&value) {
+                Some(top) => {
+                    let top = top.min(PAGE.into()) as u16;
                     ask.limit = NonZeroU16::new(top).unwrap_or(ask.limit);
                 }
-                Err(_) => return invalid("`top` is a number, not below 0."),
+                None => return invalid("`top` is a number, not below 0."),
             },
             "runtimeStatus" => match states(&value, ask.states.unwrap_or_default()) {
                 Some(states) => ask.states = Some(states),

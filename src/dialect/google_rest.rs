@@ -3,7 +3,7 @@ use super::{
     document::{
         JSON, READ_ONLY, Told, asked, has_body, own_json, percent, problem_of, replayed, time,
     },
-    query::pairs,
+    query::{cursor, number, pairs},
 };
 use crate::{
     json,
@@ -502,17 +502,17 @@ fn list(query: Option<&str>) -> Result<ListAsk, Problem> {
     };
     for (name, value) in pairs(query) {
         match &*name {
-            "pageSize" | "page_size" => match value.parse::<u32>() {
-                Ok(size) => {
-                    let size = u16::try_from(size).unwrap_or(PAGE).min(PAGE);
+            "pageSize" | "page_size" => match number(&value) {
+                Some(size) => {
+                    let size = size.min(PAGE.into()) as u16;
                     ask.limit = NonZeroU16::new(size).unwrap_or(ListAsk::default().limit);
                 }
-                Err(_) => return invalid("`pageSize` is a number, not below 0."),
+                None => return invalid("`pageSize` is a number, not below 0."),
             },
             "pageToken" | "page_token" if value.is_empty() => {}
-            "pageToken" | "page_token" => match value.parse() {
-                Ok(after) => ask.after = Some(Cursor(after)),
-                Err(_) => {
+            "pageToken" | "page_token" => match cursor(&value) {
+                Some(after) => ask.after = Some(after),
+                None => {
                     return invalid("`pageToken` is the `nextPageToken` of the page before.");
                 }
             },

@@ -5,7 +5,7 @@ use super::{
         JSON, NO_STORE, READ_ONLY, Told, as_unknown, asked, field, is_problem, percent, problem_of,
         time,
     },
-    query::{date_time, pairs, segment},
+    query::{cursor, date_time, number, pairs, segment},
 };
 use crate::{
     header::{PREFERENCE_APPLIED, Prefer, remove_preferences, retry_after},
@@ -21,7 +21,7 @@ use http::{
 use serde_json::value::RawValue;
 use std::{
     collections::BTreeMap,
-    num::{IntErrorKind, NonZeroU16},
+    num::NonZeroU16,
     time::{Duration, SystemTime},
 };
 
@@ -621,19 +621,16 @@ impl Query {
 
     fn limit(&mut self, value: &str) -> bool {
         const MOST: u16 = 1_000;
-        let limit = match value.parse::<u16>() {
-            Ok(limit) => limit.min(MOST),
-            Err(error) if *error.kind() == IntErrorKind::PosOverflow => MOST,
-            Err(_) => 0,
-        };
-        NonZeroU16::new(limit)
+        number(value)
+            .and_then(|limit| NonZeroU16::new(limit.min(MOST.into()) as u16))
             .map(|limit| self.ask.limit = limit)
             .is_some()
     }
 
     fn after(&mut self, value: &str) -> bool {
-        let after = value.parse().map(Cursor);
-        after.map(|after| self.ask.after = Some(after)).is_ok()
+        cursor(value)
+            .map(|after| self.ask.after = Some(after))
+            .is_some()
     }
 
     fn statuses(&mut self, value: &str) -> bool {
@@ -691,11 +688,7 @@ impl Query {
 }
 
 fn seconds(value: &str) -> Option<Duration> {
-    match value.parse::<u32>() {
-        Ok(seconds) => Some(Duration::from_secs(seconds.into())),
-        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Some(Duration::MAX),
-        Err(_) => None,
-    }
+    number(value).map(Duration::from_secs)
 }
 
 /// The end of an interval: `Some(None)` where it is open.

@@ -1,3 +1,4 @@
+use crate::store::Cursor;
 use http::{Uri, uri::PathAndQuery};
 use std::{
     borrow::Cow,
@@ -33,6 +34,20 @@ pub(super) fn take_out(uri: &mut Uri, names: &[&str]) {
     if let Ok(without) = Uri::from_parts(parts) {
         *uri = without;
     }
+}
+
+/// A whole number, written in digits alone: no sign. What is too large to be counted is as much as can be.
+pub(super) fn number(text: &str) -> Option<u64> {
+    is_digits(text).then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// A place in a list, as the page before has told it.
+pub(super) fn cursor(text: &str) -> Option<Cursor> {
+    text.parse().ok().filter(|_| is_digits(text)).map(Cursor)
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {
@@ -113,6 +128,27 @@ fn digit(byte: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_written_in_digits_alone() {
+        for (text, read) in [
+            ("0", Some(0)),
+            ("007", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", Some(u64::MAX)),
+            ("", None),
+            ("+5", None),
+            ("-5", None),
+            (" 5", None),
+            ("5.0", None),
+            ("\u{665}", None),
+        ] {
+            assert_eq!(number(text), read, "{text:?}");
+        }
+        assert_eq!(cursor("18446744073709551615"), Some(Cursor(u64::MAX)));
+        assert_eq!(cursor("18446744073709551616"), None);
+        assert_eq!(cursor("+5"), None);
+    }
 
     #[test]
     fn pairs_are_decoded_as_forms_are() {

@@ -2,7 +2,7 @@ use super::{
     Address, Answer, Ask, Dialect, Head, Links, ListAsk, Listing, OptIn, Route, View,
     document::{JSON, NO_STORE, READ_ONLY, Told, as_unknown, asked, percent, problem_of, time},
     entity_tag,
-    query::pairs,
+    query::{cursor, number, pairs},
 };
 use crate::{
     header::retry_after,
@@ -13,10 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use std::{
-    borrow::Cow,
-    num::{IntErrorKind, NonZeroU16},
-};
+use std::{borrow::Cow, num::NonZeroU16};
 
 /// Redfish's tasks: DMTF DSP0266, "Asynchronous operations", and the schemas `Task` and `TaskCollection`.
 ///
@@ -188,10 +185,7 @@ fn collection(query: Option<&str>) -> Result<ListAsk, Problem> {
         let problem = Problem::new(ProblemKind::QueryInvalid);
         let refusal = match &*name {
             "$top" => {
-                let top = match value.parse::<u16>() {
-                    Err(error) if *error.kind() == IntErrorKind::PosOverflow => Some(MOST),
-                    top => top.ok().map(|top| top.min(MOST)),
-                };
+                let top = number(&value).map(|top| top.min(MOST.into()) as u16);
                 match (top, top.and_then(NonZeroU16::new)) {
                     (_, Some(top)) => list.limit = top,
                     // None of them: those in no state.
@@ -202,7 +196,7 @@ fn collection(query: Option<&str>) -> Result<ListAsk, Problem> {
                     .then(|| problem.detail("`$top` is a whole number."))
             }
             "after" => {
-                list.after = value.parse().ok().map(Cursor);
+                list.after = cursor(&value);
                 list.after
                     .is_none()
                     .then(|| problem.detail("`after` is what the page before has told."))

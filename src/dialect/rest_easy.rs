@@ -1,7 +1,7 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OPERATION_OUTCOME, OptIn, Route, View,
     document::{NO_STORE, own, problem_of},
-    query::{self, pairs},
+    query::{self, number, pairs},
 };
 use crate::{
     header::retry_after,
@@ -9,7 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header, request};
-use std::{num::IntErrorKind, time::Duration};
+use std::time::Duration;
 
 /// RESTEasy's Asynchronous Job Service, of the [RESTEasy guide](https://docs.resteasy.dev/), "Asynchronous Job Service".
 ///
@@ -165,9 +165,7 @@ fn has(uri: &Uri, wanted: &str) -> bool {
 /// How long to hold the answer, of the first `wait`.
 fn wait(uri: &Uri) -> Option<Duration> {
     let (_, value) = pairs(uri.query()).find(|(name, _)| name == "wait")?;
-    let millis = match value.parse::<u64>() {
-        Err(error) if *error.kind() == IntErrorKind::PosOverflow => u64::MAX,
-        millis => millis.ok().filter(|millis| *millis > 0)?,
-    };
-    Some(Duration::from_millis(millis))
+    number(&value)
+        .filter(|millis| *millis > 0)
+        .map(Duration::from_millis)
 }

@@ -2,7 +2,7 @@ use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, View,
     document::{JSON, NO_STORE, READ_ONLY},
     entity_tag,
-    query::pairs,
+    query::{cursor, number, pairs},
     status_document,
 };
 use crate::{
@@ -375,14 +375,14 @@ fn list(query: Option<&str>) -> Result<ListAsk, Problem> {
     let mut ask = ListAsk::default();
     for (name, value) in pairs(query) {
         let valid = match &*name {
-            "limit" => value
-                .parse()
-                .map(|limit: NonZeroU16| ask.limit = limit)
-                .is_ok_and(|()| ask.limit.get() <= 100),
-            "after" => value
-                .parse()
-                .map(|after| ask.after = Some(Cursor(after)))
-                .is_ok(),
+            "limit" => number(&value)
+                .filter(|limit| *limit <= 100)
+                .and_then(|limit| NonZeroU16::new(limit as u16))
+                .map(|limit| ask.limit = limit)
+                .is_some(),
+            "after" => cursor(&value)
+                .map(|after| ask.after = Some(after))
+                .is_some(),
             "status" => value
                 .split(',')
                 .try_fold(ask.states.unwrap_or_default(), StateSet::with_name)
