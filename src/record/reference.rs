@@ -26,13 +26,29 @@ pub(crate) fn rewrite(target: &str, name: &HeaderName, value: &HeaderValue) -> O
         return None;
     };
     // Not `to_str`, which refuses a `Link` for an accent in its title.
-    let text = str::from_utf8(value.as_bytes()).ok()?;
-    let Cow::Owned(text) = rewriter(target, text) else {
-        return None;
-    };
-    let mut rewritten = HeaderValue::try_from(text).ok()?;
+    let bytes = value.as_bytes();
+    let mut rewritten = match str::from_utf8(bytes) {
+        Ok(text) => match rewriter(target, text) {
+            Cow::Borrowed(_) => return None,
+            Cow::Owned(text) => HeaderValue::try_from(text),
+        },
+        // What else it may be written in, bytes below 128 mean the same there, and the others stand for themselves.
+        Err(_) => {
+            let text: String = bytes.iter().copied().map(char::from).collect();
+            match rewriter(target, &text) {
+                Cow::Borrowed(_) => return None,
+                Cow::Owned(text) => HeaderValue::try_from(bytes_of(&text)?),
+            }
+        }
+    }
+    .ok()?;
     rewritten.set_sensitive(value.is_sensitive());
     Some(rewritten)
+}
+
+/// The bytes for which characters stand that have been made of bytes.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|one| u8::try_from(one).ok()).collect()
 }
 
 /// Resolves a relative `reference` against the absolute path and query in `target`.
@@ -631,13 +647,16 @@ mod tests {
         assert_eq!(rewritten(&LOCATION, b"<7>"), None);
         assert_eq!(rewritten(&LOCATION, b"\xff"), None);
         assert_eq!(rewritten(&LINK, b"7"), None);
-        assert_eq!(rewritten(&LINK, b"<7>; title=\"\xff\""), None);
+        assert_eq!(rewritten(&LINK, b"</7>; title=\"\xff\""), None);
     }
 
     #[test]
     fn an_accent_in_a_title_does_not_stop_the_link() {
         let link = rewritten(&LINK, "<7>; title=\"caf\u{e9}\"".as_bytes()).unwrap();
         assert_eq!(link.as_bytes(), "</api/7>; title=\"caf\u{e9}\"".as_bytes());
+        // Nor does one in Latin-1, which obs-text may be (RFC 9110, section 5.5).
+        let link = rewritten(&LINK, b"<7>; title=\"caf\xe9\"").unwrap();
+        assert_eq!(link.as_bytes(), b"</api/7>; title=\"caf\xe9\"");
     }
 
     #[test]
