@@ -37,6 +37,7 @@ impl Engine {
     /// A record that was read before the operation ended here says less than was known until then. So it is read again if
     /// anything has been removed meanwhile: what is removed had its end written down.
     pub(crate) fn find(self: &Arc<Self>, id: OperationId) -> StoreFuture<'_, Seen> {
+        Sweeper::revive(self);
         let removals = self.live.removals(id);
         let is_behind =
             move |seen: &Seen| seen.is_record_alone() && self.live.removals(id) != removals;

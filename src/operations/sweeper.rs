@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct Sweeper {
     awake: AtomicBool,
+    /// The task has gone with its runtime, and with it what was planned.
+    lost: AtomicBool,
     /// Milliseconds on the engine's clock at which the next round is planned; [`NEVER`] while one is on its way, so that
     /// whatever is told meanwhile counts.
     planned: AtomicU64,
@@ -26,6 +28,7 @@ impl Default for Sweeper {
     fn default() -> Self {
         Self {
             awake: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             planned: AtomicU64::new(NEVER),
             sooner: Arc::default(),
         }
@@ -67,6 +70,14 @@ impl Sweeper {
         Self::due(engine, LONGEST);
     }
 
+    /// Somebody looks at what may be due: goes on with it here, if the runtime in which it was seen to is gone.
+    pub(crate) fn revive(engine: &Arc<Engine>) {
+        let lost = &engine.sweeper.lost;
+        if lost.load(Ordering::Relaxed) && lost.swap(false, Ordering::Relaxed) {
+            Self::due(engine, Duration::ZERO);
+        }
+    }
+
     fn plan(&self, at: u64) {
         // The store was told before, and a round takes its plan back before it asks the store: one sees the other.
         fence(Ordering::SeqCst);
@@ -96,6 +107,7 @@ impl Drop for Awake {
         if let Some(engine) = self.0.upgrade() {
             engine.sweeper.planned.store(NEVER, Ordering::SeqCst);
             engine.sweeper.awake.store(false, Ordering::Release);
+            engine.sweeper.lost.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -221,3 +221,27 @@ async fn a_detach_that_the_store_refuses_leaves_the_end_to_the_handler() {
         Some("still heard")
     );
 }
+
+#[test]
+fn its_time_runs_out_though_the_runtime_is_gone_that_took_it_on() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let operations = limited(|limits| limits.run_time = Duration::from_millis(300));
+    let operations = operations.build().unwrap();
+    let handler = with_handle(|handle| async move { handle.detach().await.unwrap() });
+    let client = client(&operations, &handler);
+    let accepted = runtime().block_on(async {
+        let accepted = client.submit().await;
+        start_of(&operations, accepted.id()).await;
+        settled().await;
+        accepted
+    });
+    runtime().block_on(async {
+        let poll = Request::get(accepted.location()).header("prefer", "wait=20");
+        client.call(poll).await.is_problem(504, "timed-out");
+    });
+}
