@@ -292,6 +292,17 @@ async fn a_grace_beyond_the_deadline_does_not_hold_the_drain_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_abandoned_and_runs_still_has_not_finished() {
+    let house = house(|_| {});
+    let never = house.accepted(post("/never")).await;
+    house.accepted(post("/work/1")).await;
+    let id = never.rsplit('/').next().unwrap().parse().unwrap();
+    house.operations.abandon(id).await.unwrap();
+    let drained = house.operations.drain(seconds(5)).await;
+    assert_eq!((drained.finished, drained.interrupted), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_drain_finds_nothing_to_do() {
     let house = house(|_| {});
     house.accepted(post("/never")).await;

@@ -205,7 +205,12 @@ impl<E> Unfinished<E> {
                 self.task.close(None, self.hold, Some(Reply::Accepted));
             }
             settled => {
-                self.task.engine().discard_unless_named(blob, &settled);
+                let engine = self.task.engine();
+                engine.discard_unless_named(blob, &settled);
+                if self.interrupted && matches!(settled, Settled::Unknown) {
+                    // Nobody wants its end any more, or the store could not be told: it was interrupted all the same.
+                    engine.interrupted();
+                }
                 self.task.close(Some(settled), self.hold, self.reply);
             }
         }
