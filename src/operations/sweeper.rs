@@ -8,7 +8,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
 /// Lets go of what is due. Sleeps until something is: costs nothing while nothing expires, whatever is stored.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Sweeper {
         let at = millis(engine.clock.elapsed().saturating_add(delay));
         if sweeper.awake.load(Ordering::Acquire) {
             sweeper.plan(at);
-        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        } else if let Ok(runtime) = Handle::try_current() {
             // Told before the task is there, lest somebody who finds it awake be told of no plan.
             sweeper.plan(at);
             if !sweeper.awake.swap(true, Ordering::AcqRel) {
@@ -73,7 +73,10 @@ impl Sweeper {
     /// Somebody looks at what may be due: goes on with it here, if the runtime in which it was seen to is gone.
     pub(crate) fn revive(engine: &Arc<Engine>) {
         let lost = &engine.sweeper.lost;
-        if lost.load(Ordering::Relaxed) && lost.swap(false, Ordering::Relaxed) {
+        if lost.load(Ordering::Relaxed)
+            && Handle::try_current().is_ok()
+            && lost.swap(false, Ordering::Relaxed)
+        {
             Self::due(engine, Duration::ZERO);
         }
     }

@@ -46,8 +46,8 @@ const MESSAGE: usize = 4096;
 
 /// As much of a message as is kept, in whole characters.
 fn cut(message: &str) -> &str {
-    let end = (0..=MESSAGE.min(message.len())).rev();
-    let end = end.into_iter().find(|at| message.is_char_boundary(*at));
+    let mut ends = (0..=MESSAGE.min(message.len())).rev();
+    let end = ends.find(|at| message.is_char_boundary(*at));
     &message[..end.unwrap_or_default()]
 }
 
@@ -69,7 +69,7 @@ impl OperationHandle {
     }
 
     /// Says how much is done, from 0 to 1 (what lies outside is taken for the nearest, and NaN for unknown), and what
-    /// is being done, for people, in at most 4 KiB, of which the rest is cut off; an empty message takes the last one away.
+    /// is being done, for people: at most 4 KiB, the rest is cut off. An empty message takes the last one away.
     ///
     /// Never waits, never fails; the last word counts. Readers at this process see it at once.
     pub fn progress(&self, fraction: f32, message: impl Into<Cow<'static, str>>) {
@@ -133,8 +133,8 @@ impl OperationHandle {
     /// a bus.
     ///
     /// When this returns the operation is stored, and the client has been answered 202 if it was still waiting. The
-    /// handle goes on to work until the operation's end, for what the handler has spawned. If the time limit is what ends it,
-    /// the record keeps what was told until the detach.
+    /// handle goes on to work until the operation's end, for what the handler has spawned. Where its time limit ends it, what
+    /// was told after the detach is not kept.
     ///
     /// # Errors
     ///
