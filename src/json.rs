@@ -1,4 +1,4 @@
-//! What little JSON is written on the accept path, by hand: no tree, no intermediate strings.
+//! What little JSON is written and looked through by hand: no tree, no intermediate strings.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;

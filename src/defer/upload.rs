@@ -96,18 +96,20 @@ where
                 bytes.extend_from_slice(&data);
             }
             Err(frame) => {
-                trailers = frame.into_trailers().ok().map(Box::new);
-                let size: usize = trailers
+                let Ok(fields) = frame.into_trailers() else {
+                    continue;
+                };
+                let lengths = fields
                     .iter()
-                    .flat_map(|trailers| trailers.iter())
-                    .map(|(name, value)| name.as_str().len() + value.len())
-                    .sum();
-                if (bytes.len() + size) as u64 > limit {
+                    .map(|(name, value)| name.as_str().len() + value.len());
+                let length: usize = lengths.sum();
+                if (bytes.len() + length) as u64 > limit {
                     return Err(too_large(limit));
                 }
-                if !room.reserve((bytes.capacity() + size) as u64) {
+                if !room.reserve((bytes.capacity() + length) as u64) {
                     return Err(full(engine));
                 }
+                trailers = Some(Box::new(fields));
             }
         }
     }

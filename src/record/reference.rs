@@ -27,21 +27,18 @@ pub(crate) fn rewrite(target: &str, name: &HeaderName, value: &HeaderValue) -> O
     };
     // Not `to_str`, which refuses a `Link` for an accent in its title.
     let bytes = value.as_bytes();
-    let mut rewritten = match str::from_utf8(bytes) {
-        Ok(text) => match rewriter(target, text) {
-            Cow::Borrowed(_) => return None,
-            Cow::Owned(text) => HeaderValue::try_from(text),
-        },
-        // What else it may be written in, bytes below 128 mean the same there, and the others stand for themselves.
-        Err(_) => {
-            let text: String = bytes.iter().copied().map(char::from).collect();
-            match rewriter(target, &text) {
-                Cow::Borrowed(_) => return None,
-                Cow::Owned(text) => HeaderValue::try_from(bytes_of(&text)?),
-            }
-        }
-    }
-    .ok()?;
+    let utf_8 = str::from_utf8(bytes).map(Cow::Borrowed);
+    let is_utf_8 = utf_8.is_ok();
+    // In whatever else it is written, bytes below 128 mean the same, and the others may stand for themselves.
+    let text = utf_8.unwrap_or_else(|_| bytes.iter().copied().map(char::from).collect());
+    let Cow::Owned(rewritten) = rewriter(target, &text) else {
+        return None;
+    };
+    let rewritten = match is_utf_8 {
+        true => rewritten.into_bytes(),
+        false => bytes_of(&rewritten)?,
+    };
+    let mut rewritten = HeaderValue::try_from(rewritten).ok()?;
     rewritten.set_sensitive(value.is_sensitive());
     Some(rewritten)
 }
