@@ -24,8 +24,8 @@ pub struct Limits {
     /// Refused requests whose bodies are read on for up to 5 s, so that clients that are busy sending hear of it.
     /// Default 1,024; over it they are cut off.
     pub discards: usize,
-    /// Bytes of one response body, and of its trailers. A head has at most 24,000 different names. Default 16 MiB; over it the operation fails as
-    /// `result-too-large`.
+    /// Bytes of one response body, and of its trailers. A head has at most 24,000 different names. Default 16 MiB; over it
+    /// the operation fails as `result-too-large`.
     pub response_body: u64,
     /// Operations that run at the same time. Default 256; further ones wait.
     pub running: usize,

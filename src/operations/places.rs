@@ -14,8 +14,9 @@ pub(crate) struct Places {
     held: AtomicHeld,
     uploading_bytes: AtomicU64,
     discards: AtomicU64,
-    /// Turns that workers have for what they are just being given to run.
-    claiming: AtomicU64,
+    /// Turns that are taken and not begun: of workers, for what they are just being given to run, and of operations whose
+    /// tasks were not polled yet.
+    reserved: AtomicU64,
 }
 
 /// The places that are taken, and how many of these are pending. In one word, so that a place is given back in one step:
@@ -86,24 +87,40 @@ impl Places {
     }
     /// Whether nothing runs, waits to run, or is about to be claimed.
     pub(crate) fn are_empty(&self) -> bool {
-        // What is claimed is pending before its claiming is over.
-        self.claiming.load(Ordering::SeqCst) == 0 && self.pending() == 0
+        // What is claimed is pending before its turn is no longer reserved.
+        self.reserved.load(Ordering::SeqCst) == 0 && self.pending() == 0
     }
 }
 
 impl Engine {
     /// Uploading, accepted, running.
     pub(super) fn stages(&self) -> [u64; 3] {
-        let claiming = self.places.claiming.load(Ordering::SeqCst);
+        let reserved = self.places.reserved.load(Ordering::SeqCst);
         let turns = turns(&self.limits) - self.turns.available_permits();
         let held = self.places.held.load();
-        // A worker may have taken turns since those of workers were counted.
-        let running = (turns as u64).saturating_sub(claiming).min(held.pending());
+        // Some may have been reserved since those were counted.
+        let running = (turns as u64).saturating_sub(reserved).min(held.pending());
         [
             held.taken() - held.pending(),
             held.pending() - running,
             running,
         ]
+    }
+
+    fn reserve(&self, turn: SemaphorePermit<'_>) {
+        self.places.reserved.fetch_add(1, Ordering::SeqCst);
+        turn.forget();
+    }
+
+    fn begin_reserved(&self) {
+        self.places.reserved.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn give_back_reserved(&self, turns: u16) {
+        self.turns.add_permits(turns.into());
+        self.places
+            .reserved
+            .fetch_sub(turns.into(), Ordering::SeqCst);
     }
 }
 
@@ -116,6 +133,8 @@ pub(super) fn turns(limits: &Limits) -> usize {
 enum Stage {
     Uploading,
     Accepted,
+    /// Has its turn reserved.
+    Next,
     Running,
 }
 
@@ -155,6 +174,17 @@ impl Place {
         true
     }
 
+    /// Reserves the turn to run if one is free, so that operations which are begun one after the other have theirs in that
+    /// order, whichever task is polled first.
+    pub(crate) fn reserve_turn(&mut self) {
+        if self.stage == Stage::Accepted
+            && let Ok(turn) = self.engine.turns.try_acquire()
+        {
+            self.engine.reserve(turn);
+            self.stage = Stage::Next;
+        }
+    }
+
     /// The turn to run, to be waited for, and beside it what runs.
     pub(crate) fn turn(&mut self) -> (&Arc<Engine>, Turn<'_>) {
         let Self { engine, stage } = self;
@@ -176,12 +206,15 @@ impl Turn<'_> {
     ///
     /// A turn that is not taken goes to the next in line.
     pub(crate) async fn taken(self) {
-        if *self.stage == Stage::Running {
-            return;
-        }
-        // Never closed.
-        if let Ok(turn) = self.engine.turns.acquire().await {
-            turn.forget();
+        match self.stage {
+            Stage::Running => return,
+            Stage::Next => self.engine.begin_reserved(),
+            Stage::Uploading | Stage::Accepted => {
+                // Never closed.
+                if let Ok(turn) = self.engine.turns.acquire().await {
+                    turn.forget();
+                }
+            }
         }
         *self.stage = Stage::Running;
     }
@@ -190,8 +223,10 @@ impl Turn<'_> {
 impl Drop for Place {
     fn drop(&mut self) {
         let engine = &self.engine;
-        if self.stage == Stage::Running {
-            engine.turns.add_permits(1);
+        match self.stage {
+            Stage::Uploading | Stage::Accepted => {}
+            Stage::Next => engine.give_back_reserved(1),
+            Stage::Running => engine.turns.add_permits(1),
         }
         let held = &engine.places.held;
         if self.stage == Stage::Uploading {
@@ -237,8 +272,7 @@ impl Claiming {
     }
 
     fn take(&mut self, turn: SemaphorePermit<'_>) {
-        self.engine.places.claiming.fetch_add(1, Ordering::SeqCst);
-        turn.forget();
+        self.engine.reserve(turn);
         self.turns += 1;
     }
 
@@ -250,9 +284,8 @@ impl Claiming {
     /// A place for what it was given, with one of its turns; `None` when these are used up.
     pub(crate) fn place(&mut self) -> Option<Place> {
         self.turns = self.turns.checked_sub(1)?;
-        let places = &self.engine.places;
-        places.held.add(TAKEN + PENDING);
-        places.claiming.fetch_sub(1, Ordering::SeqCst);
+        self.engine.places.held.add(TAKEN + PENDING);
+        self.engine.begin_reserved();
         Some(Place {
             engine: self.engine.clone(),
             stage: Stage::Running,
@@ -262,10 +295,7 @@ impl Claiming {
 
 impl Drop for Claiming {
     fn drop(&mut self) {
-        let turns = self.turns;
-        self.engine.turns.add_permits(turns.into());
-        let claiming = &self.engine.places.claiming;
-        claiming.fetch_sub(turns.into(), Ordering::SeqCst);
+        self.engine.give_back_reserved(self.turns);
         self.engine.tell_drains();
     }
 }

@@ -156,12 +156,8 @@ enum Next<T> {
 
 /// Runs an operation to its end. Without a claim it is not kept yet, and will be only if it outlasts `hold`.
 ///
-/// The future's size is paid for by every pending operation. So it is a block, which uses its arguments where they are,
-/// and what is rarely waited for is in boxes.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an async fn keeps its arguments twice"
-)]
+/// The future's size is paid for by every pending operation. So it is a block, which uses its arguments where they are (an
+/// async fn keeps them twice), and what is rarely waited for is in boxes.
 pub(crate) fn run<S, B, R>(
     mut task: Task,
     mut claim: Option<Claim>,
@@ -174,6 +170,7 @@ where
     R: Body<Data = Bytes>,
     R::Error: Into<BoxError>,
 {
+    task.place.reserve_turn();
     async move {
         // What has come of the work while the store took its time.
         let mut early: Option<Box<Step<_>>> = None;

@@ -46,6 +46,35 @@ async fn beyond_running_operations_wait_in_their_order_and_beyond_accepted_there
     assert_eq!(client.send(sized(1)).await.status, 202);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_the_first_has_the_turn_though_its_thread_is_held_up() {
+    let (handler, gate) = gated();
+    let operations = limited(|limits| limits.running = 1).build().unwrap();
+    let client = with(&operations, &handler);
+    let (accepted, is_accepted) = tokio::sync::oneshot::channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel();
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let first = client.submit().await;
+            accepted.send(()).unwrap();
+            // What was just spawned is this thread's next, and no other thread takes that from it.
+            goes_on.recv().unwrap();
+            first
+        }
+    });
+    is_accepted.await.unwrap();
+    let second = client.submit().await;
+    // Runs after the second's task, on the thread that is left.
+    tokio::spawn(async {}).await.unwrap();
+    assert_eq!(handler.calls(), 0);
+    go_on.send(()).unwrap();
+    start_of(&operations, first.await.unwrap().id()).await;
+    assert_eq!(handler.calls(), 1);
+    gate.add_permits(2);
+    end_of(&operations, second.id()).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn uploads_take_places_among_the_accepted() {
     let operations = limited(|limits| {
