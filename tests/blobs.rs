@@ -10,8 +10,12 @@ use drive::{
     Body, Fault, accepted, app, delete, full, get, ok, outcome, post, request, send, until,
 };
 use durable::{Durable, Faults};
-use http::{Method, Request, Response};
-use std::{future::pending, time::Duration};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http_body_util::BodyExt;
+use std::{
+    future::{pending, ready},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -63,6 +67,35 @@ fn read_fails(kind: StoreErrorKind) -> Faults {
 async fn none_is_left(store: &Durable) {
     tokio::time::sleep(seconds(60)).await;
     assert!(store.chunks().is_empty());
+}
+
+/// As long as is asked for, and with a trailer.
+fn with_trailer(length: usize) -> Response<Body> {
+    let value = HeaderValue::from_static("9");
+    let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-sum"), value)]);
+    let body = full(vec![b'x'; length]);
+    let body = body.with_trailers(ready(Some(Ok(trailers))));
+    Response::new(body.boxed_unsync())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_response_keeps_its_trailers() {
+    for around in [0, 1 << 16, 1 << 18, 1 << 19, LONG] {
+        for length in around.saturating_sub(1)..=around + 1 {
+            let operations = over(Durable::default());
+            let service = app(operations.layer(), move |_| ready(Ok(with_trailer(length))));
+            let by_handler = accepted(&service, post("/")).await;
+            let service = app(operations.layer(), never);
+            let from_outside = accepted(&service, post("/")).await;
+            let completed = operations.complete(drive::id_of(&from_outside), with_trailer(length));
+            assert!(matches!(completed.await, Ok(Settled::Done(_))));
+            for monitor in [by_handler, from_outside] {
+                let replay = outcome(&service, &monitor).await;
+                assert_eq!((replay.status.as_u16(), replay.body.len()), (200, length));
+                assert_eq!(replay.trailers["x-sum"], "9", "{length}");
+            }
+        }
+    }
 }
 
 /// How an operation ends whose response can be written down half only.

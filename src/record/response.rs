@@ -166,8 +166,9 @@ fn is_bodiless(status: StatusCode) -> bool {
 pub(crate) struct Capture {
     status: StatusCode,
     fields_end: u32,
+    /// The head's fields, and what is held of the body.
     buffer: Vec<u8>,
-    body_end: Option<usize>,
+    trailers: Vec<u8>,
     limit: u64,
     /// What of the body is in a blob, and so no longer in the buffer.
     blob: Option<(BlobId, u64)>,
@@ -212,7 +213,7 @@ impl Capture {
             status: head.status,
             fields_end,
             buffer,
-            body_end: None,
+            trailers: Vec::new(),
             limit,
             blob: None,
         })
@@ -227,18 +228,25 @@ impl Capture {
         if self.is_bodiless() {
             return Ok(());
         }
-        let before = self.blob.map_or(0, |(_, len)| len);
-        let body = (self.buffer.len() - self.fields_end as usize + data.len()) as u64;
-        if before + body > self.limit {
-            return Err(TooLarge);
-        }
+        self.is_within_limit(data.len())?;
         self.buffer.extend_from_slice(data);
         Ok(())
     }
 
+    /// Whether what is taken in is, and `more` bytes with it.
+    fn is_within_limit(&self, more: usize) -> Result<(), TooLarge> {
+        let in_blob = self.blob.map_or(0, |(_, len)| len);
+        let here = self.held() + self.trailers.len() + more;
+        if in_blob + here as u64 > self.limit {
+            Err(TooLarge)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Bytes of the body that are held here.
     pub(crate) fn held(&self) -> usize {
-        self.body_end.unwrap_or(self.buffer.len()) - self.fields_end as usize
+        self.buffer.len() - self.fields_end as usize
     }
 
     /// Takes out what is held of the body, as the next part of a blob.
@@ -250,32 +258,21 @@ impl Capture {
     }
 
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), TooLarge> {
-        let body_end = self.end_body();
         for (name, value) in keep_of_response(trailers) {
-            put(&mut self.buffer, name, value);
+            put(&mut self.trailers, name, value);
         }
-        if (self.buffer.len() - body_end) as u64 > self.limit {
-            Err(TooLarge)
-        } else {
-            Ok(())
-        }
+        self.is_within_limit(0)
     }
 
-    /// Where the body ends. One that is in a blob has its name in its place, and is whole.
-    fn end_body(&mut self) -> usize {
-        if let Some(end) = self.body_end {
-            return end;
-        }
+    /// Of a body that is in a blob nothing is held any more, and its name takes its place.
+    pub(crate) fn end(mut self) -> StoredResponse {
         if let Some((id, len)) = self.blob {
-            debug_assert_eq!(self.buffer.len(), self.fields_end as usize);
+            debug_assert_eq!(self.held(), 0);
             self.buffer.extend_from_slice(id.as_uuid().as_bytes());
             self.buffer.extend_from_slice(&len.to_be_bytes());
         }
-        *self.body_end.insert(self.buffer.len())
-    }
-
-    pub(crate) fn end(mut self) -> StoredResponse {
-        let body_end = self.end_body();
+        let body_end = self.buffer.len();
+        self.buffer.extend_from_slice(&self.trailers);
         self.buffer.shrink_to_fit();
         StoredResponse {
             status: self.status,
@@ -374,20 +371,21 @@ mod tests {
     fn a_body_in_a_blob_leaves_its_name() {
         let response = Response::builder().header("x-custom", "1").body("");
         let head = response.unwrap().into_parts().0;
-        let mut capture = Capture::begin(&head, "/reports", 0, 12).unwrap();
+        let mut capture = Capture::begin(&head, "/reports", 0, 21).unwrap();
         let id = BlobId::random();
         capture.data(b"some").unwrap();
         assert_eq!(capture.held(), 4);
         assert_eq!(capture.spill(id), "some");
         capture.data(b" text").unwrap();
         // The limit is for the whole of it.
-        assert_eq!(capture.data(b"more"), Err(TooLarge));
+        assert_eq!(capture.data(b"more than fits"), Err(TooLarge));
         assert_eq!(capture.spill(id), " text");
-        let trailers = [(
-            HeaderName::from_static("x-sum"),
-            HeaderValue::from_static("9"),
-        )];
-        capture.trailers(&HeaderMap::from_iter(trailers)).unwrap();
+        let trailer = |value| {
+            let value = HeaderValue::from_static(value);
+            HeaderMap::from_iter([(HeaderName::from_static("x-sum"), value)])
+        };
+        capture.trailers(&trailer("9")).unwrap();
+        assert_eq!(capture.held(), 0);
         let stored = capture.end();
         assert_eq!(stored.body(), Content::Blob { id, len: 9 });
         assert_eq!(stored.body_len(), 9);

@@ -118,7 +118,6 @@ impl<'a> Spill<'a> {
             }
             Err(frame) => {
                 if let Ok(trailers) = frame.into_trailers() {
-                    self.rest(capture).await?;
                     capture.trailers(&trailers)?;
                 }
             }

@@ -68,11 +68,12 @@ async fn an_endless_response_is_cut_off_at_the_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trailers_have_the_bound_of_the_body() {
+async fn trailers_count_with_the_body_of_a_response() {
     let operations = limited(|limits| limits.response_body = 95).build().unwrap();
     let handler = handler(|_| {
         let (sender, body) = sending();
-        let value = HeaderValue::try_from("x".repeat(96)).unwrap();
+        sender.send(Ok(Frame::data(vec![b'x'; 50].into()))).unwrap();
+        let value = HeaderValue::try_from("x".repeat(46)).unwrap();
         let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-sum"), value)]);
         sender.send(Ok(Frame::trailers(trailers))).unwrap();
         async { Response::new(body) }
