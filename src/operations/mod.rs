@@ -335,6 +335,7 @@ impl Operations {
         // A start is stored with the next write only: what the store takes for accepted may be running. So it is asked
         // for both, and what it gives is looked through again.
         const LOOKS: usize = 1_000;
+        Sweeper::revive(&self.engine);
         let mut asked = query.clone();
         asked.states = query.states.map(StateSet::with_pending_if_any);
         let (mut records, mut looks) = (Vec::new(), 0);

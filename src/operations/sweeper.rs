@@ -56,6 +56,9 @@ impl Sweeper {
         if sweeper.awake.load(Ordering::Acquire) {
             sweeper.plan(at);
         } else if let Ok(runtime) = Handle::try_current() {
+            if sweeper.lost.swap(false, Ordering::Relaxed) {
+                sweeper.plan(0);
+            }
             // Told before the task is there, lest somebody who finds it awake be told of no plan.
             sweeper.plan(at);
             if !sweeper.awake.swap(true, Ordering::AcqRel) {
@@ -72,11 +75,7 @@ impl Sweeper {
 
     /// Somebody looks at what may be due: goes on with it here, if the runtime in which it was seen to is gone.
     pub(crate) fn revive(engine: &Arc<Engine>) {
-        let lost = &engine.sweeper.lost;
-        if lost.load(Ordering::Relaxed)
-            && Handle::try_current().is_ok()
-            && lost.swap(false, Ordering::Relaxed)
-        {
+        if engine.sweeper.lost.load(Ordering::Relaxed) {
             Self::due(engine, Duration::ZERO);
         }
     }

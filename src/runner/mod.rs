@@ -85,6 +85,7 @@ impl Task {
         live: Arc<Live>,
         place: Place,
     ) -> Self {
+        Sweeper::revive(place.engine());
         place.engine().live.insert(live.clone());
         Self {
             target: record.submission.target.clone(),

@@ -223,6 +223,32 @@ async fn a_detach_that_the_store_refuses_leaves_the_end_to_the_handler() {
 }
 
 #[test]
+fn its_time_runs_out_when_another_runtime_takes_something_on() {
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap()
+    };
+    let (ended, mut is_ended) = tokio::sync::mpsc::unbounded_channel();
+    let operations = limited(|limits| limits.run_time = Duration::from_millis(300));
+    let operations = operations.on_end(move |record| ended.send(record.id).unwrap());
+    let operations = operations.build().unwrap();
+    let handler = with_handle(|handle| async move { handle.detach().await.unwrap() });
+    let another = client(&operations, &takes(secs(60)));
+    let client = client(&operations, &handler);
+    let first = runtime().block_on(async {
+        let accepted = client.submit().await;
+        start_of(&operations, accepted.id()).await;
+        settled().await;
+        accepted.id()
+    });
+    runtime().block_on(async {
+        another.submit().await;
+        let ended = async { while is_ended.recv().await != Some(first) {} };
+        tokio::time::timeout(secs(20), ended).await.unwrap();
+    });
+}
+
+#[test]
 fn its_time_runs_out_though_the_runtime_is_gone_that_took_it_on() {
     let runtime = || {
         tokio::runtime::Builder::new_current_thread()
