@@ -681,6 +681,19 @@ async fn a_store_that_panics_at_the_end_takes_nothing_with_it() {
     }
 }
 
+/// As one does whose lock is poisoned.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_again_while_a_task_unwinds_takes_nothing_with_it() {
+    let site = site(Faulty::default());
+    site.store.times(Verb::Finish, How::Panic, 1);
+    site.store.times(Verb::Complete, How::Panic, 1);
+    let monitor = site.accepted(post("/work")).await;
+    quiet(&site.operations).await;
+    assert_eq!(site.store.calls(Verb::Complete).len(), 1);
+    assert_eq!(site.get(&monitor).await.status, 202);
+    site.recovers().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn everything_works_on_a_store_that_takes_its_time() {
     let site = site(Faulty::remote());

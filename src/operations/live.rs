@@ -6,6 +6,7 @@ use crate::{
 use hashbrown::HashTable;
 use std::{
     fmt, mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -261,15 +262,17 @@ impl Live {
         Heartbeat::let_go(&engine, self);
         let settled = (!detached).then(|| {
             let ending = Ending::without_response(stop, engine.clock.wall());
-            engine.store.complete(self.id, ending, Some(sighting)).now()
+            let complete = || engine.store.complete(self.id, ending, Some(sighting)).now();
+            // A store that panics may be why the task is gone.
+            catch_unwind(AssertUnwindSafe(complete)).ok()?.ok()
         });
         // Not before its end is there to be read.
         engine.live.remove_this(self);
         let Some(settled) = settled else { return true };
         match settled {
-            Ok(Ok(Settled::Done(record))) => engine.ended(&record),
-            Ok(Ok(Settled::Stands(_) | Settled::Unknown)) => {}
-            Ok(Err(_)) | Err(_) => return false,
+            Some(Ok(Settled::Done(record))) => engine.ended(&record),
+            Some(Ok(Settled::Stands(_) | Settled::Unknown)) => {}
+            Some(Err(_)) | None => return false,
         }
         true
     }

@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 use std::{
     future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
 };
@@ -185,7 +186,9 @@ impl Room<'_> {
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        self.store.give_back(self.bytes);
+        // A store that panics may be why this is dropped.
+        let give_back = || self.store.give_back(self.bytes);
+        drop(catch_unwind(AssertUnwindSafe(give_back)));
     }
 }
 
