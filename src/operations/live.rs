@@ -33,6 +33,8 @@ struct State {
     detach: Detach,
     /// It was detached, and its task is over or can't be reached.
     left: bool,
+    /// The operation was let go of: no end is to come.
+    gone: bool,
     /// Of the task that runs the operation.
     waker: Option<Waker>,
 }
@@ -81,6 +83,7 @@ impl Live {
                 signal: None,
                 detach: Detach::No,
                 left: false,
+                gone: false,
                 waker: None,
             }),
             changed: Notify::new(),
@@ -190,11 +193,23 @@ impl Live {
         News::None { started }
     }
 
-    /// The task of what was detached is over.
-    pub(crate) fn leave(&self, engine: &Engine) {
-        if self.state().leave() {
+    /// The task of what was detached is over. Whether an end is to come.
+    pub(crate) fn leave(&self, engine: &Engine) -> bool {
+        let (is_first, is_gone) = {
+            let mut state = self.state();
+            (state.leave(), state.gone)
+        };
+        if is_first && !is_gone {
             engine.left_detached();
         }
+        !is_gone
+    }
+
+    /// The operation was let go of. Whether nothing of it runs on.
+    fn forsake(&self) -> bool {
+        let mut state = self.state();
+        state.gone = true;
+        state.left
     }
 
     pub(crate) fn settle_detach(&self, to: Detach) {
@@ -352,6 +367,21 @@ impl Registry {
     pub(crate) fn end(&self, id: OperationId) {
         while let Some(live) = self.remove(id) {
             live.raise(Signal::Ended);
+        }
+    }
+
+    /// The operation was let go of: what runs of it runs on, and what only waited for its end is told.
+    pub(crate) fn forsake(&self, id: OperationId) {
+        let all: Vec<_> = {
+            let shard = self.shard(id).lock();
+            let all = shard.iter_hash(id.hash64()).filter(|live| live.id == id);
+            all.cloned().collect()
+        };
+        for live in all {
+            if live.forsake() {
+                self.remove_this(&live);
+                live.raise(Signal::Ended);
+            }
         }
     }
 

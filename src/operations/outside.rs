@@ -48,6 +48,8 @@ impl Engine {
                 if is_gone {
                     if stops {
                         engine.live.end(id);
+                    } else {
+                        engine.live.forsake(id);
                     }
                     engine.hub.ended(id);
                 }

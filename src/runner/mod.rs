@@ -267,7 +267,7 @@ where
 async fn give_up(
     engine: &Arc<Engine>,
     claim: &mut Option<Claim>,
-    live: &Live,
+    live: &Arc<Live>,
     terms: &Terms,
 ) -> bool {
     let Some(held) = &*claim else { return false };

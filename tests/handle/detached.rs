@@ -222,6 +222,30 @@ async fn a_detach_that_the_store_refuses_leaves_the_end_to_the_handler() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_for_the_end_of_what_was_abandoned() {
+    for handler_first in [true, false] {
+        let running = Running::of(operations()).await;
+        running.handle.detach().await.unwrap();
+        if handler_first {
+            running.gate.add_permits(1);
+            settled().await;
+            assert!(!running.handle.is_cancelled());
+        }
+        running
+            .operations
+            .abandon(running.handle.id())
+            .await
+            .unwrap();
+        if !handler_first {
+            assert!(!running.handle.is_cancelled(), "it runs on");
+            running.gate.add_permits(1);
+        }
+        let told = tokio::time::timeout(secs(1), running.handle.cancelled());
+        told.await.unwrap();
+    }
+}
+
 #[test]
 fn its_time_runs_out_when_another_runtime_takes_something_on() {
     let runtime = || {
