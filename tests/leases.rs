@@ -210,6 +210,70 @@ async fn a_cancel_by_another_process_is_heard_long_before_the_next_heartbeat() {
     assert_eq!(heard.expect("a third of a lease is 30 s"), Some(()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_detached_here_and_ends_elsewhere_is_told_here() {
+    for (goes_on, remove) in [(false, false), (false, true), (true, false), (true, true)] {
+        let store = Durable::default();
+        let (here, there) = (over(store.clone()), over(store.apart()));
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let service = app(here.layer(), move |request| {
+            let (operation, tell) = (handle(&request), tell.clone());
+            async move {
+                operation.detach().await.unwrap();
+                tell.send(operation).unwrap();
+                if goes_on {
+                    pending::<()>().await;
+                }
+                Ok(ok("unheard"))
+            }
+        });
+        accepted(&service, post("/")).await;
+        let operation = told.recv().await.unwrap();
+        tokio::time::sleep(LEASE * 10).await;
+        assert_eq!(here.usage().running, u64::from(goes_on));
+        assert!(!operation.is_cancelled());
+        let done = match remove {
+            true => there.remove(operation.id()).await,
+            false => there
+                .complete(operation.id(), ok("done"))
+                .await
+                .map_err(|_| unreachable!()),
+        };
+        assert!(matches!(done, Ok(Settled::Done(_))));
+        let heard = tokio::time::timeout(seconds(2), operation.cancelled());
+        heard.await.expect("a third of a lease is 4 s");
+        until("nothing runs", || here.usage().running == 0).await;
+    }
+}
+
+/// With real time: each runtime has its own.
+#[test]
+fn claims_outlive_the_runtime_in_which_they_were_seen_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let lease = Duration::from_millis(600);
+        let options = tower_lro::store::SqliteOptions::default().lease(lease);
+        over(options.open(folder.path().join("operations.db")).unwrap())
+    };
+    let (here, there) = (open(), open());
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(1).enable_all().build().unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let service = app(here.layer(), never);
+    first.block_on(accepted(&service, post("/")));
+    second.block_on(async {
+        let monitor = accepted(&service, post("/")).await;
+        until("both run", || here.usage().running == 2).await;
+        first.shutdown_background();
+        let elsewhere = app(there.layer(), never);
+        let polled = with(request("GET", &monitor), "prefer", "wait=3");
+        let polled = send(&elsewhere, polled).await.unwrap();
+        assert_eq!(polled.status, 202, "{}", polled.text());
+    });
+}
+
 /// What runs for `time`.
 fn lasting(time: Duration) -> impl Fn(Request<Body>) -> Lasting + Clone + Send + Sync + 'static {
     move |_| {

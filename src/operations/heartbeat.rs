@@ -1,7 +1,7 @@
 use super::{Engine, Live, Signal, Sweeper, hub};
 use crate::{
     record::{OperationId, Revision},
-    store::{Change, Claim, Held},
+    store::{Change, Claim, Held, Lookup},
     trace,
 };
 use std::{
@@ -10,13 +10,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{
+    runtime::{Handle, Id},
+    time::Instant,
+};
 
 /// Renews the claims of this process, all in one round trip, and hears which of them are void.
 ///
 /// Only there where claims lapse. It beats three times in a lease, so that one beat may fail. In between, what has been seen
 /// of an operation is told within a second; and of one that the store hints at, as when it was cancelled elsewhere, it is
-/// asked within a second whether its claim is void.
+/// asked within a second whether its claim is void. So it is of what was detached here, whether it has ended.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     lease: Duration,
@@ -26,6 +29,8 @@ pub(crate) struct Heartbeat {
 #[derive(Debug, Default)]
 struct Claims {
     by_operation: HashMap<OperationId, Beat>,
+    /// What was detached here, and has not ended as far as is known.
+    detached: HashMap<OperationId, Detached>,
     /// Whether there is a task that sees to them.
     beating: bool,
     /// When they were all renewed last, or there were none.
@@ -40,6 +45,23 @@ struct Beat {
     told: Revision,
     /// The store has hinted at it.
     in_doubt: bool,
+    /// Where it runs.
+    runtime: Handle,
+}
+
+#[derive(Debug)]
+struct Detached {
+    live: Arc<Live>,
+    /// How often the store has hinted at it, and how often it had when it was last asked.
+    hints: u64,
+    asked: u64,
+    runtime: Handle,
+}
+
+impl Detached {
+    fn is_over(&self) -> bool {
+        matches!(self.live.signal(), Some(Signal::Ended | Signal::Over))
+    }
 }
 
 /// What has been seen is told no more often than this.
@@ -74,11 +96,16 @@ impl Heartbeat {
             return;
         };
         Sweeper::due(engine, heartbeat.lease);
+        // There is one: the operation's task is about to be spawned, or is this one.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
         let beat = Beat {
             token: claim.token(),
             told: live.sighting().revision,
             live: live.clone(),
             in_doubt: false,
+            runtime: runtime.clone(),
         };
         let mut claims = heartbeat.claims();
         let known = claims.by_operation.get(&claim.id());
@@ -88,23 +115,45 @@ impl Heartbeat {
         } else {
             claims.by_operation.insert(claim.id(), beat)
         };
-        if !claims.beating
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            claims.beating = true;
+        let begins = !mem::replace(&mut claims.beating, true);
+        if begins {
             claims.renewed = Some(Instant::now());
-            let beating = Beating {
-                engine: Arc::downgrade(engine),
-                over: false,
-            };
-            runtime.spawn(renew(beating, heartbeat.lease / 3));
-            drop(claims);
+        }
+        drop(claims);
+        if begins {
+            heartbeat.begin(engine, &runtime, Vec::new());
             hub::listen(engine);
-        } else {
-            drop(claims);
         }
         if let Some(void) = void {
             void.live.raise(Signal::Ended);
+        }
+    }
+
+    /// It was said already that somebody sees to the claims.
+    fn begin(&self, engine: &Arc<Engine>, runtime: &Handle, mut gone: Vec<Id>) {
+        gone.push(runtime.id());
+        let beating = Beating {
+            engine: Arc::downgrade(engine),
+            runtimes: gone,
+            over: false,
+        };
+        runtime.spawn(renew(beating, self.lease / 3));
+    }
+
+    /// The claim was given up, and the end comes from elsewhere: looks out for it.
+    pub(crate) fn hand_over(engine: &Engine, live: &Arc<Live>) {
+        Self::let_go(engine, live);
+        if let Some(heartbeat) = &engine.heartbeat
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let detached = Detached {
+                live: live.clone(),
+                // What came while it was being given up was hinted at before.
+                hints: 1,
+                asked: 0,
+                runtime,
+            };
+            heartbeat.claims().detached.insert(live.id(), detached);
         }
     }
 
@@ -121,10 +170,16 @@ impl Heartbeat {
                 if let Some(beat) = claims.by_operation.get_mut(&id) {
                     beat.in_doubt = true;
                 }
+                if let Some(detached) = claims.detached.get_mut(&id) {
+                    detached.hints += 1;
+                }
             }
             Change::Resync => {
                 for beat in claims.by_operation.values_mut() {
                     beat.in_doubt = true;
+                }
+                for detached in claims.detached.values_mut() {
+                    detached.hints += 1;
                 }
             }
             Change::Claimable => {}
@@ -148,9 +203,11 @@ impl Heartbeat {
     /// to see to.
     fn news(&self, everything: bool) -> Option<Vec<Held>> {
         let mut claims = self.claims();
-        if claims.by_operation.is_empty() {
+        claims.detached.retain(|_, detached| !detached.is_over());
+        if claims.by_operation.is_empty() && claims.detached.is_empty() {
             claims.beating = false;
             claims.by_operation = HashMap::new();
+            claims.detached = HashMap::new();
             return None;
         }
         let held = claims.by_operation.iter_mut().filter_map(|(id, beat)| {
@@ -164,6 +221,30 @@ impl Heartbeat {
             })
         });
         Some(held.collect())
+    }
+
+    /// What was detached and may have ended elsewhere, with how often the store has hinted at it.
+    fn doubtful(&self) -> Vec<(OperationId, u64)> {
+        let claims = self.claims();
+        let detached = claims.detached.iter().map(|(id, it)| (*id, it));
+        let doubtful = detached.filter(|(_, it)| it.asked < it.hints);
+        doubtful.map(|(id, it)| (id, it.hints)).collect()
+    }
+
+    fn asked(&self, id: OperationId, hints: u64) {
+        if let Some(detached) = self.claims().detached.get_mut(&id) {
+            detached.asked = hints;
+        }
+    }
+
+    /// A runtime in which something goes on that is to be seen to.
+    fn another_runtime(claims: &Claims, is_it: impl Fn(&Handle) -> bool) -> Option<Handle> {
+        let running = claims.by_operation.values().map(|beat| &beat.runtime);
+        let detached = claims.detached.values().map(|detached| &detached.runtime);
+        running
+            .chain(detached)
+            .find(|runtime| is_it(runtime))
+            .cloned()
     }
 
     /// The store has heard it. Gives what runs here by claims that are void.
@@ -200,9 +281,12 @@ impl Heartbeat {
     }
 }
 
-/// Says that nobody sees to the claims any more when the task goes, be it with its runtime.
+/// Says that nobody sees to the claims any more when the task goes. If it goes with its runtime, or by a panic of the
+/// store's, another goes on where something runs that has a claim.
 struct Beating {
     engine: Weak<Engine>,
+    /// The last is that of the task, and those before it are gone.
+    runtimes: Vec<Id>,
     /// It has been said already, and another task may have begun.
     over: bool,
 }
@@ -213,7 +297,18 @@ impl Drop for Beating {
             && let Some(heartbeat) = &engine.heartbeat
         {
             if !self.over {
-                heartbeat.claims().beating = false;
+                let gone = match std::thread::panicking() {
+                    true => Vec::new(),
+                    false => mem::take(&mut self.runtimes),
+                };
+                let mut claims = heartbeat.claims();
+                let other =
+                    Heartbeat::another_runtime(&claims, |other| !gone.contains(&other.id()));
+                claims.beating = other.is_some();
+                drop(claims);
+                if let Some(other) = other {
+                    heartbeat.begin(&engine, &other, gone);
+                }
             }
             engine.hub.enough();
         }
@@ -231,17 +326,23 @@ async fn renew(mut beating: Beating, interval: Duration) {
         let Some(heartbeat) = &engine.heartbeat else {
             return;
         };
+        // Who saw to these may be gone with another runtime.
+        Sweeper::revive(&engine);
+        hub::listen(&engine);
         let began = Instant::now();
         let everything = began >= due;
         let Some(held) = heartbeat.news(everything) else {
             beating.over = true;
             return;
         };
-        if held.is_empty() {
-            continue;
-        }
+        let renewing = async {
+            match held.is_empty() {
+                true => Ok(Vec::new()),
+                false => engine.store.renew(&held).await,
+            }
+        };
         // What is not answered in time is asked again.
-        match tokio::time::timeout(interval, engine.store.renew(&held)).await {
+        match tokio::time::timeout(interval, renewing).await {
             Ok(Ok(void)) => {
                 for live in heartbeat.heard(held, &void, everything.then_some(began)) {
                     // It has been ended, or is run by another: nothing is left to write.
@@ -258,5 +359,25 @@ async fn renew(mut beating: Beating, interval: Duration) {
             }
             Err(_) => {}
         }
+        // Claims must not wait for it.
+        let _ = tokio::time::timeout(news, look_out(&engine, heartbeat)).await;
+    }
+}
+
+/// Has what was detached here know if it has ended elsewhere.
+async fn look_out(engine: &Engine, heartbeat: &Heartbeat) {
+    for (id, hints) in heartbeat.doubtful() {
+        match engine.store.find(id).await {
+            Ok(Lookup::Found(record)) if !record.phase().is_ended() => {}
+            Ok(_) => {
+                engine.live.end(id);
+                engine.hub.ended(id);
+            }
+            Err(error) => {
+                trace::store_failed("find", &error);
+                return;
+            }
+        }
+        heartbeat.asked(id, hints);
     }
 }

@@ -185,10 +185,11 @@ pub(super) fn listen(engine: &Arc<Engine>) {
     if engine.hub.listening.swap(true, Ordering::SeqCst) {
         return;
     }
+    let listening = Listening(Arc::downgrade(engine));
     let mut changes = engine.store.changes();
     // Who has come since somebody listened last has looked, perhaps, before a change of which nobody here was told.
     engine.hub.all();
-    let (listening, enough) = (Listening(Arc::downgrade(engine)), engine.hub.enough.clone());
+    let enough = engine.hub.enough.clone();
     tokio::spawn(async move {
         loop {
             let change = {

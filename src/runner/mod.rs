@@ -112,8 +112,7 @@ impl Task {
     fn over(&mut self) {
         self.over = true;
         Heartbeat::let_go(self.engine(), &self.live);
-        if self.detached {
-            self.live.leave(self.engine());
+        if self.detached && self.live.leave(self.engine()) {
             return;
         }
         self.engine().live.remove_this(&self.live);
@@ -275,7 +274,7 @@ async fn give_up(
     let (given_up, _) = certain(|| engine.store.detach(held, &sighting, terms.run_time)).await;
     let done = matches!(given_up, Ok(Settled::Done(_)));
     if done {
-        Heartbeat::let_go(engine, live);
+        Heartbeat::hand_over(engine, live);
         *claim = None;
         Sweeper::due(engine, terms.run_time);
     }
