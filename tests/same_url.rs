@@ -3,7 +3,7 @@
 #![cfg(feature = "testing")]
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use std::{
     convert::Infallible,
@@ -203,6 +203,29 @@ async fn head_is_answered_as_get_is_and_begins_and_consumes_nothing() {
 fn with_target(mut request: Request<Full<Bytes>>, target: &str) -> Request<Full<Bytes>> {
     *request.uri_mut() = target.parse().unwrap();
     request
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test(start_paused = true)]
+async fn behind_axum_a_head_that_is_not_modified_has_no_length() {
+    let operations = shared();
+    let report = axum::routing::get(async || "done").layer(operations.layer());
+    let app = axum::Router::new().route("/report", report);
+    let ask = |method, tag: HeaderValue| {
+        let request = Request::builder().uri("/report").method(method);
+        let request = request.header(header::IF_NONE_MATCH, tag);
+        app.clone()
+            .oneshot(request.body(axum::body::Body::empty()).unwrap())
+    };
+    let none = HeaderValue::from_static("\"none\"");
+    ask(Method::GET, none.clone()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let whole = ask(Method::HEAD, none).await.unwrap();
+    assert_eq!(whole.headers()[header::CONTENT_LENGTH], "4");
+    let tag = whole.headers()[header::ETAG].clone();
+    let unchanged = ask(Method::HEAD, tag).await.unwrap();
+    assert_eq!(unchanged.status(), 304);
+    assert_eq!(unchanged.headers().get(header::CONTENT_LENGTH), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -131,7 +131,8 @@ pub struct ReplyBody {
     trailers: Option<Box<HeaderMap>>,
     /// What goes before and after the data.
     around: Option<Box<Around>>,
-    /// The length is not told where trailers follow on HTTP/1, which has them only in chunked bodies.
+    /// The length is not told: where there is nothing that has one, and where trailers follow on HTTP/1, which has them only
+    /// in chunked bodies.
     unsized_: bool,
     read: Option<Read>,
 }
@@ -163,6 +164,14 @@ impl ReplyBody {
     pub(crate) fn new(data: Bytes) -> Self {
         Self {
             data,
+            ..Self::default()
+        }
+    }
+
+    /// No body, and no length: frameworks that tell the lengths of bodies would tell of none what is wrong of a 304.
+    pub(crate) fn untold() -> Self {
+        Self {
+            unsized_: true,
             ..Self::default()
         }
     }
