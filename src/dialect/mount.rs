@@ -15,10 +15,11 @@ impl Mount {
     /// Checks and joins both.
     pub(crate) fn new(path: &str, base: Option<&str>) -> Result<Self, (&'static str, String)> {
         check_path(path).map_err(|why| ("mount", format!("`{path}` {why}")))?;
-        let base = base
-            .map(str::trim_end)
-            .unwrap_or_default()
-            .trim_end_matches('/');
+        let given = base.unwrap_or_default();
+        let base = given.trim_end().trim_end_matches('/');
+        if base.is_empty() && !given.is_empty() {
+            return Err(("base_url", format!("`{given}` is no URL")));
+        }
         check_base(base).map_err(|why| ("base_url", format!("`{base}` {why}")))?;
         Ok(Self {
             url: format!("{base}{path}").into(),
@@ -65,9 +66,16 @@ fn check_path(path: &str) -> Result<(), &'static str> {
         Err("has an empty or a dot segment")
     } else if !path.bytes().all(may_stand_in_a_path) {
         Err("has a character that no path has (a mount is literal: it takes no parameters)")
+    } else if !path.split('%').skip(1).all(begins_with_hex) {
+        Err("has a percent sign without two hexadecimal digits")
     } else {
         Ok(())
     }
+}
+
+fn begins_with_hex(rest: &str) -> bool {
+    let digits = rest.as_bytes().first_chunk::<2>();
+    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 fn may_stand_in_a_path(byte: u8) -> bool {
@@ -292,11 +300,15 @@ mod tests {
     #[test]
     fn mounts_and_bases_that_cannot_be_are_refused_by_name() {
         for path in [
-            "", "/", "ops", "/ops/", "/a//b", "/a/../b", "/{id}", "/a b", "/a?b", "/ä",
+            "", "/", "ops", "/ops/", "/a//b", "/a/../b", "/{id}", "/a b", "/a?b", "/ä", "/%zz",
+            "/a%4/b", "/%",
         ] {
             assert_eq!(Mount::new(path, None).unwrap_err().0, "mount", "{path}");
         }
+        assert!(Mount::new("/a%20b/%C3%A4", None).is_ok());
         for base in [
+            "/",
+            " ",
             "example.com",
             "/x",
             "ftp://h",
