@@ -183,7 +183,8 @@ impl<M> DeferLayer<M> {
         self.with(|options| Arc::make_mut(&mut options.terms).run_time = at_most)
     }
 
-    /// Time that an operation is kept after its end; afterwards: 410 `expired`. Default [`Limits::keep_for`].
+    /// Time that an operation is kept after its end; afterwards: 410 `expired`. Default [`Limits::keep_for`]. With zero its
+    /// end is the last of it: for work whose result nobody asks for.
     pub fn keep_for(self, time: Duration) -> Self {
         self.with(|options| options.keep_for = time)
     }

@@ -35,7 +35,8 @@ pub struct Limits {
     /// Time within which an operation must have begun to run. Default 10 min; over it the operation fails as
     /// `not-started`.
     pub start_within: Duration,
-    /// Time that an operation may run. Default 1 h; over it the operation fails as `timed-out`.
+    /// Time that an operation may run. Default 1 h; over it the operation fails as `timed-out`. One that is
+    /// [detached](crate::OperationHandle::detach) has as long again from then on; its handler has not.
     pub run_time: Duration,
     /// Time that a handler is given to wind up after a cancel before it is dropped. Default 0.
     pub cancel_grace: Duration,

@@ -183,6 +183,10 @@ impl Operations {
     /// Counts as a reader, but is not refused where there are too many. It waits without limit: programs bound their own
     /// waiting, by [`tokio::time::timeout`] say.
     ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
     /// # Errors
     ///
     /// When the store can't answer.

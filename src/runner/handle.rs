@@ -133,8 +133,9 @@ impl OperationHandle {
     /// a bus.
     ///
     /// When this returns the operation is stored, and the client has been answered 202 if it was still waiting. The
-    /// handle goes on to work until the operation's end, for what the handler has spawned. Where its time limit ends it, what
-    /// was told after the detach is not kept.
+    /// handle goes on to work until the operation's end, for what the handler has spawned. The operation has its
+    /// [`run_time`](crate::Limits::run_time) once more from now on, and where that ends it, what was told after the detach
+    /// is not kept; the handler has what is left of its own.
     ///
     /// # Errors
     ///

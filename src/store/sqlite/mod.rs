@@ -41,7 +41,7 @@ use std::{
 };
 
 /// Keeps operations in one file, by SQLite; they survive the process, and the machine. (Feature `sqlite`, with the
-/// library of the system, 3.37 or later; `sqlite-bundled` builds one in.)
+/// library of the system, 3.45.3 or later; `sqlite-bundled` builds one in.)
 ///
 /// ```
 /// use tower_lro::{Operations, store::SqliteStore};
