@@ -246,6 +246,30 @@ async fn what_was_detached_here_and_ends_elsewhere_is_told_here() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_abandoned_here_runs_on() {
+    for detaches in [false, true] {
+        let here = over(Durable::default());
+        let service = app(here.layer(), move |request| {
+            let operation = handle(&request);
+            async move {
+                if detaches {
+                    operation.detach().await.unwrap();
+                }
+                tokio::time::sleep(LEASE * 10).await;
+                Ok(ok("unheard"))
+            }
+        });
+        let monitor = accepted(&service, post("/")).await;
+        until("it runs", || here.usage().running == 1).await;
+        tokio::time::sleep(LEASE).await;
+        here.abandon(id_of(&monitor)).await.unwrap();
+        tokio::time::sleep(LEASE * 8).await;
+        assert_eq!(here.usage().running, 1);
+        until("nothing runs", || here.usage().running == 0).await;
+    }
+}
+
 /// With real time: each runtime has its own.
 #[test]
 fn claims_outlive_the_runtime_in_which_they_were_seen_to() {

@@ -37,6 +37,26 @@ struct Claims {
     renewed: Option<Instant>,
 }
 
+impl Claims {
+    fn let_go(&mut self, live: &Live) {
+        // Another claim of the same operation may have taken its place.
+        let mine = |beat: &Beat| std::ptr::eq(&*beat.live, live);
+        if self.by_operation.get(&live.id()).is_some_and(mine) {
+            self.by_operation.remove(&live.id());
+        }
+    }
+
+    /// A runtime in which something goes on that is to be seen to.
+    fn runtime(&self, is_it: impl Fn(&Handle) -> bool) -> Option<Handle> {
+        let running = self.by_operation.values().map(|beat| &beat.runtime);
+        let detached = self.detached.values().map(|detached| &detached.runtime);
+        running
+            .chain(detached)
+            .find(|runtime| is_it(runtime))
+            .cloned()
+    }
+}
+
 #[derive(Debug)]
 struct Beat {
     token: u64,
@@ -115,17 +135,22 @@ impl Heartbeat {
         } else {
             claims.by_operation.insert(claim.id(), beat)
         };
+        heartbeat.ensure(claims, engine, &runtime);
+        if let Some(void) = void {
+            void.live.raise(Signal::Ended);
+        }
+    }
+
+    /// Has somebody see to the claims.
+    fn ensure(&self, mut claims: MutexGuard<'_, Claims>, engine: &Arc<Engine>, runtime: &Handle) {
         let begins = !mem::replace(&mut claims.beating, true);
         if begins {
             claims.renewed = Some(Instant::now());
         }
         drop(claims);
         if begins {
-            heartbeat.begin(engine, &runtime, Vec::new());
+            self.begin(engine, runtime, Vec::new());
             hub::listen(engine);
-        }
-        if let Some(void) = void {
-            void.live.raise(Signal::Ended);
         }
     }
 
@@ -141,19 +166,21 @@ impl Heartbeat {
     }
 
     /// The claim was given up, and the end comes from elsewhere: looks out for it.
-    pub(crate) fn hand_over(engine: &Engine, live: &Arc<Live>) {
-        Self::let_go(engine, live);
+    pub(crate) fn hand_over(engine: &Arc<Engine>, live: &Arc<Live>) {
         if let Some(heartbeat) = &engine.heartbeat
             && let Ok(runtime) = Handle::try_current()
         {
+            let mut claims = heartbeat.claims();
+            claims.let_go(live);
             let detached = Detached {
                 live: live.clone(),
                 // What came while it was being given up was hinted at before.
                 hints: 1,
                 asked: 0,
-                runtime,
+                runtime: runtime.clone(),
             };
-            heartbeat.claims().detached.insert(live.id(), detached);
+            claims.detached.insert(live.id(), detached);
+            heartbeat.ensure(claims, engine, &runtime);
         }
     }
 
@@ -191,11 +218,19 @@ impl Heartbeat {
         let Some(heartbeat) = &engine.heartbeat else {
             return;
         };
+        heartbeat.claims().let_go(live);
+    }
+
+    /// The operation was let go of, which is no reason to stop what runs of it here: hears of it no longer.
+    pub(super) fn forsake(engine: &Engine, live: &Live) {
+        let Some(heartbeat) = &engine.heartbeat else {
+            return;
+        };
         let mut claims = heartbeat.claims();
-        // Another claim of the same operation may have taken its place.
-        let mine = |beat: &Beat| std::ptr::eq(&*beat.live, live);
-        if claims.by_operation.get(&live.id()).is_some_and(mine) {
-            claims.by_operation.remove(&live.id());
+        claims.let_go(live);
+        let mine = |detached: &Detached| std::ptr::eq(&*detached.live, live);
+        if claims.detached.get(&live.id()).is_some_and(mine) {
+            claims.detached.remove(&live.id());
         }
     }
 
@@ -235,16 +270,6 @@ impl Heartbeat {
         if let Some(detached) = self.claims().detached.get_mut(&id) {
             detached.asked = hints;
         }
-    }
-
-    /// A runtime in which something goes on that is to be seen to.
-    fn another_runtime(claims: &Claims, is_it: impl Fn(&Handle) -> bool) -> Option<Handle> {
-        let running = claims.by_operation.values().map(|beat| &beat.runtime);
-        let detached = claims.detached.values().map(|detached| &detached.runtime);
-        running
-            .chain(detached)
-            .find(|runtime| is_it(runtime))
-            .cloned()
     }
 
     /// The store has heard it. Gives what runs here by claims that are void.
@@ -302,8 +327,7 @@ impl Drop for Beating {
                     false => mem::take(&mut self.runtimes),
                 };
                 let mut claims = heartbeat.claims();
-                let other =
-                    Heartbeat::another_runtime(&claims, |other| !gone.contains(&other.id()));
+                let other = claims.runtime(|other| !gone.contains(&other.id()));
                 claims.beating = other.is_some();
                 drop(claims);
                 if let Some(other) = other {

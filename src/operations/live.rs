@@ -371,13 +371,14 @@ impl Registry {
     }
 
     /// The operation was let go of: what runs of it runs on, and what only waited for its end is told.
-    pub(crate) fn forsake(&self, id: OperationId) {
+    pub(super) fn forsake(&self, engine: &Engine, id: OperationId) {
         let all: Vec<_> = {
             let shard = self.shard(id).lock();
             let all = shard.iter_hash(id.hash64()).filter(|live| live.id == id);
             all.cloned().collect()
         };
         for live in all {
+            Heartbeat::forsake(engine, &live);
             if live.forsake() {
                 self.remove_this(&live);
                 live.raise(Signal::Ended);

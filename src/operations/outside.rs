@@ -49,7 +49,7 @@ impl Engine {
                     if stops {
                         engine.live.end(id);
                     } else {
-                        engine.live.forsake(id);
+                        engine.live.forsake(engine, id);
                     }
                     engine.hub.ended(id);
                 }
