@@ -298,14 +298,13 @@ impl Style {
                 answers.insert("200".into(), pending);
                 let unchanged = response("Pending, and not changed", Fields::PendingTagged);
                 answers.insert("304".into(), unchanged);
-                answers.insert("412".into(), precondition());
                 answers.insert("303".into(), self.to_result());
             }
         }
         let mut path = self.resource("monitor", "Shows its end, once it has ended", answers, ALL);
         let mut asked = vec!["Prefer"];
         if self == Self::SeeOtherFromOk {
-            asked.extend(["IfMatch", "IfNoneMatch"]);
+            asked.push("IfNoneMatch");
         }
         path["get"]["parameters"] = refs(&asked, "parameters");
         path["head"]["parameters"] = refs(&asked, "parameters");
@@ -326,7 +325,14 @@ impl Style {
                 "410",
                 refusal("There was such an operation", 410, &["expired"]),
             ),
-            ("412", precondition()),
+            (
+                "412",
+                refusal(
+                    "It is not as the condition wants it",
+                    412,
+                    &["precondition"],
+                ),
+            ),
             (
                 "503",
                 refusal("The store does not answer", 503, &["unavailable"]),
@@ -351,7 +357,6 @@ impl Style {
                 "410",
                 refusal("There was such an operation", 410, &["expired"]),
             ),
-            ("412", precondition()),
             (
                 "503",
                 refusal("The store does not answer", 503, &["unavailable"]),
@@ -363,7 +368,7 @@ impl Style {
             answers,
             "GET, HEAD, OPTIONS",
         );
-        let asked = refs(&["Prefer", "IfMatch", "IfNoneMatch"], "parameters");
+        let asked = refs(&["Prefer", "IfNoneMatch"], "parameters");
         path["get"]["parameters"] = asked.clone();
         path["head"]["parameters"] = asked;
         path
@@ -395,7 +400,14 @@ impl Style {
                 "410",
                 refusal("There was such an operation", 410, &["expired"]),
             ),
-            ("412", precondition()),
+            (
+                "412",
+                refusal(
+                    "It is not as the condition wants it",
+                    412,
+                    &["precondition"],
+                ),
+            ),
             (
                 "503",
                 refusal("The store does not answer", 503, &["unavailable"]),
@@ -730,14 +742,6 @@ fn document_of(what: &str, name: &str, fields: Fields) -> Value {
     let mut response = response(what, fields);
     response["content"] = json!({"application/json": {"schema": schema(name)}});
     response
-}
-
-fn precondition() -> Value {
-    refusal(
-        "It is not as the condition wants it",
-        412,
-        &["precondition"],
-    )
 }
 
 /// A problem of the library's, and nothing else.
