@@ -3,7 +3,7 @@
 #![cfg(feature = "testing")]
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use std::{
     convert::Infallible,
@@ -211,13 +211,13 @@ async fn behind_axum_a_head_that_is_not_modified_has_no_length() {
     let operations = shared();
     let report = axum::routing::get(async || "done").layer(operations.layer());
     let app = axum::Router::new().route("/report", report);
-    let ask = |method, tag: HeaderValue| {
+    let ask = |method, tag: http::HeaderValue| {
         let request = Request::builder().uri("/report").method(method);
         let request = request.header(header::IF_NONE_MATCH, tag);
         app.clone()
             .oneshot(request.body(axum::body::Body::empty()).unwrap())
     };
-    let none = HeaderValue::from_static("\"none\"");
+    let none = http::HeaderValue::from_static("\"none\"");
     ask(Method::GET, none.clone()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let whole = ask(Method::HEAD, none).await.unwrap();

@@ -380,11 +380,11 @@ mod tests {
         // The limit is for the whole of it.
         assert_eq!(capture.data(b"more than fits"), Err(TooLarge));
         assert_eq!(capture.spill(id), " text");
-        let trailer = |value| {
-            let value = HeaderValue::from_static(value);
-            HeaderMap::from_iter([(HeaderName::from_static("x-sum"), value)])
-        };
-        capture.trailers(&trailer("9")).unwrap();
+        let trailers = [(
+            HeaderName::from_static("x-sum"),
+            HeaderValue::from_static("9"),
+        )];
+        capture.trailers(&HeaderMap::from_iter(trailers)).unwrap();
         assert_eq!(capture.held(), 0);
         let stored = capture.end();
         assert_eq!(stored.body(), Content::Blob { id, len: 9 });
