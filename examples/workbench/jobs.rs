@@ -195,10 +195,12 @@ async fn complete(operations: &Operations, id: &str, result: Request<Body>) -> R
     };
     let (head, body) = result.into_parts();
     let mut result = Response::new(body);
-    if let Some(kind) = head.headers.get(header::CONTENT_TYPE) {
-        let kind = kind.clone();
-        result.headers_mut().insert(header::CONTENT_TYPE, kind);
-    }
+    // Of no type is what may be of any (RFC 9110, section 8.3).
+    let untyped = HeaderValue::from_static("application/octet-stream");
+    let kind = head.headers.get(header::CONTENT_TYPE).unwrap_or(&untyped);
+    result
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, kind.clone());
     status(match operations.complete(id, result).await {
         Ok(Settled::Done(_)) => StatusCode::NO_CONTENT,
         Ok(Settled::Stands(_)) => StatusCode::CONFLICT,

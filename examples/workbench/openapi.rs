@@ -298,13 +298,14 @@ impl Style {
                 answers.insert("200".into(), pending);
                 let unchanged = response("Pending, and not changed", Fields::PendingTagged);
                 answers.insert("304".into(), unchanged);
+                answers.insert("412".into(), precondition());
                 answers.insert("303".into(), self.to_result());
             }
         }
         let mut path = self.resource("monitor", "Shows its end, once it has ended", answers, ALL);
         let mut asked = vec!["Prefer"];
         if self == Self::SeeOtherFromOk {
-            asked.push("IfNoneMatch");
+            asked.extend(["IfMatch", "IfNoneMatch"]);
         }
         path["get"]["parameters"] = refs(&asked, "parameters");
         path["head"]["parameters"] = refs(&asked, "parameters");
@@ -325,14 +326,7 @@ impl Style {
                 "410",
                 refusal("There was such an operation", 410, &["expired"]),
             ),
-            (
-                "412",
-                refusal(
-                    "It is not as the condition wants it",
-                    412,
-                    &["precondition"],
-                ),
-            ),
+            ("412", precondition()),
             (
                 "503",
                 refusal("The store does not answer", 503, &["unavailable"]),
@@ -357,6 +351,7 @@ impl Style {
                 "410",
                 refusal("There was such an operation", 410, &["expired"]),
             ),
+            ("412", precondition()),
             (
                 "503",
                 refusal("The store does not answer", 503, &["unavailable"]),
@@ -368,7 +363,7 @@ impl Style {
             answers,
             "GET, HEAD, OPTIONS",
         );
-        let asked = refs(&["Prefer", "IfNoneMatch"], "parameters");
+        let asked = refs(&["Prefer", "IfMatch", "IfNoneMatch"], "parameters");
         path["get"]["parameters"] = asked.clone();
         path["head"]["parameters"] = asked;
         path
@@ -400,14 +395,7 @@ impl Style {
                 "410",
                 refusal("There was such an operation", 410, &["expired"]),
             ),
-            (
-                "412",
-                refusal(
-                    "It is not as the condition wants it",
-                    412,
-                    &["precondition"],
-                ),
-            ),
+            ("412", precondition()),
             (
                 "503",
                 refusal("The store does not answer", 503, &["unavailable"]),
@@ -632,6 +620,7 @@ enum Fields {
     Gone,
     Ended,
     SeeOther,
+    ConditionFailed,
 }
 
 impl Fields {
@@ -711,6 +700,7 @@ impl Fields {
                 "Location!",
                 "OperationOutcome!",
             ],
+            Self::ConditionFailed => &["CacheControl!", "PreferenceApplied"],
         }
     }
 
@@ -741,6 +731,13 @@ fn response(what: &str, fields: Fields) -> Value {
 fn document_of(what: &str, name: &str, fields: Fields) -> Value {
     let mut response = response(what, fields);
     response["content"] = json!({"application/json": {"schema": schema(name)}});
+    response
+}
+
+fn precondition() -> Value {
+    let what = "It is not as the condition wants it";
+    let mut response = refusal(what, 412, &["precondition"]);
+    response["headers"] = Fields::ConditionFailed.value();
     response
 }
 

@@ -3,8 +3,9 @@
 use super::{ReplyBody, body::replay};
 use crate::{
     dialect::{Answer, Ask, Head, View},
-    header::if_none_match_holds,
+    header::{if_match_holds, if_none_match_holds},
     operations::{Engine, Face},
+    problem::{Problem, ProblemKind},
     record::{Outcome, Record, Sighting},
     store::Store,
 };
@@ -37,12 +38,21 @@ pub(crate) fn render(
         let view = view.with_polls(polls).with_done(asked.is_done);
         face.dialect.answer(&view, ask, head)
     });
-    if face.is_named_by_request {
+    let is_refused = response.status() == StatusCode::PRECONDITION_FAILED;
+    if face.is_named_by_request && !is_refused {
         age(response.headers_mut(), engine, record);
     }
-    if let Answer::Bytes(_) | Answer::Instead(_) = response.body() {
-        let tag = response.headers().get(header::ETAG);
-        if tag.is_some_and(|tag| !if_none_match_holds(head.headers, tag)) {
+    if let Answer::Bytes(_) | Answer::Instead(_) = response.body()
+        && let Some(tag) = response.headers().get(header::ETAG)
+    {
+        // What was done was done on other conditions, and those of initiating requests are about their result.
+        let is_document = ask.is_read() && !face.is_named_by_request;
+        if is_document && !if_match_holds(head.headers, tag) {
+            let (dialect, problem) = (&face.dialect, Problem::new(ProblemKind::Precondition));
+            let problem = dialect.problem(&problem, &dialect.opt_in(head));
+            return problem.map(ReplyBody::new);
+        }
+        if !if_none_match_holds(head.headers, tag) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response.headers_mut().remove(header::CONTENT_TYPE);
             return response.map(|_| ReplyBody::default());

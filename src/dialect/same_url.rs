@@ -3,7 +3,7 @@ use super::{
     document::{JSON, NO_STORE, problem_of, progress, time},
 };
 use crate::{
-    header::{if_none_match_holds, retry_after},
+    header::{if_match_holds, if_none_match_holds, retry_after},
     json,
     problem::{Problem, ProblemKind},
     record::{OperationId, Outcome},
@@ -19,6 +19,7 @@ use std::borrow::Cow;
 /// | --- | --- | --- | --- |
 /// | plain | 202, `ETag`, `Retry-After` | the stored response with an `ETag` | the stored response or its problem, without one |
 /// | with that tag in `If-None-Match` | 304 | 304 | |
+/// | with another in `If-Match` | 202 | 412 | |
 ///
 /// GETs are the same whose method, target and `Accept`, `Accept-Charset`, `Accept-Encoding` and `Accept-Language` are, of
 /// one owner: they join one operation. So there must be an [owner rule](crate::Builder::owner), or
@@ -177,11 +178,23 @@ fn succeeded(view: &View<'_>, head: Head<'_>) -> Response<Answer> {
         if !headers.contains_key(header::ETAG) {
             headers.insert(header::ETAG, tag("\"", view.id()));
         }
+        if is_another(head.headers, headers) {
+            return problem(ProblemKind::Precondition);
+        }
         if has_it(head.headers, headers) {
             return not_modified(headers);
         }
     }
     Response::from_parts(replay, Answer::Stored)
+}
+
+/// Whether the representation is not the one that the client wants (RFC 9110, section 13.2.2).
+fn is_another(conditions: &HeaderMap, current: &HeaderMap) -> bool {
+    if conditions.contains_key(header::IF_MATCH) {
+        let tag = current.get(header::ETAG);
+        return tag.is_some_and(|tag| !if_match_holds(conditions, tag));
+    }
+    is_modified_since(conditions, &header::IF_UNMODIFIED_SINCE, current).unwrap_or(false)
 }
 
 /// Whether the client has the representation (RFC 9110, section 13.2.2).
@@ -190,17 +203,21 @@ fn has_it(conditions: &HeaderMap, current: &HeaderMap) -> bool {
         let tag = current.get(header::ETAG);
         return tag.is_some_and(|tag| !if_none_match_holds(conditions, tag));
     }
+    is_modified_since(conditions, &header::IF_MODIFIED_SINCE, current) == Some(false)
+}
+
+/// `None` where either date is missing, or is none.
+fn is_modified_since(
+    conditions: &HeaderMap,
+    condition: &HeaderName,
+    current: &HeaderMap,
+) -> Option<bool> {
     let date = |headers: &HeaderMap, name| {
         let value = headers.get(name)?.to_str().ok()?;
         httpdate::parse_http_date(value).ok()
     };
-    match (
-        date(conditions, header::IF_MODIFIED_SINCE),
-        date(current, header::LAST_MODIFIED),
-    ) {
-        (Some(since), Some(modified)) => modified <= since,
-        _ => false,
-    }
+    let since = date(conditions, condition)?;
+    Some(date(current, &header::LAST_MODIFIED)? > since)
 }
 
 /// With the fields that a 304 has to have (RFC 9110, section 15.4.5); its date is the server's to add.

@@ -180,6 +180,7 @@ def a_monitor_answers_as_the_document_says():
         read(pending)
         read(pending, Prefer="wait=0, respond-async")
         read(pending, **{"If-None-Match": "*"})
+        read(pending, **{"If-Match": '"other"'})
         for path in paths[::2]:
             ask("delete", path, headers={"If-Match": '"other"'}, id=pending)
         assert ask("delete", monitor + "/result", id=pending).status_code == 409
@@ -222,6 +223,9 @@ def what_is_completed_from_outside_is_answered_as_the_document_says():
     known = accepted(query="ms=60000")
     assert ask("post", complete, data="by hand", headers={"Content-Type": "text/plain"}, id=known).status_code == 204
     assert ask("get", "/plain/status/{id}", id=known).text == "by hand"
+    untyped = accepted(query="ms=60000")
+    assert ask("post", complete, data=b"", id=untyped).status_code == 204
+    assert ask("get", "/plain/status/{id}", id=untyped).headers["content-type"] == "application/octet-stream"
     assert ask("post", complete, data="again", id=known).status_code == 409
     assert ask("post", complete, id=uuid.uuid4()).status_code == 404
     assert ask("post", complete, data=b"x" * (17 << 20), id=accepted(query="ms=60000")).status_code == 413
