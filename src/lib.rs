@@ -11,6 +11,7 @@ pub mod record;
 mod runner;
 mod status;
 pub mod store;
+mod sync;
 mod trace;
 
 #[doc(inline)]

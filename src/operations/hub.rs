@@ -1,4 +1,4 @@
-use super::{Engine, Heartbeat, Sweeper};
+use super::{Engine, Heartbeat, Sweeper, audience::Audience, duty::Duty};
 use crate::{record::OperationId, store::Change};
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
 };
@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 pub(crate) struct Hub {
     topics: Mutex<HashMap<OperationId, Arc<Topic>>>,
     /// All readers, so that nothing is locked while nobody waits.
-    readers: AtomicUsize,
-    listening: AtomicBool,
+    readers: Audience,
+    listening: Duty,
     /// Told when there may be nothing left to listen for, be it that the engine goes.
     enough: Arc<Notify>,
 }
@@ -56,16 +56,15 @@ impl Hub {
     }
 
     pub(crate) fn readers(&self) -> usize {
-        self.readers.load(Ordering::SeqCst)
+        self.readers.count()
     }
 
     fn topic(&self, id: OperationId) -> Option<Arc<Topic>> {
-        // A reader counts itself before it reads the record, and the record is written before this: one sees the other.
-        std::sync::atomic::fence(Ordering::SeqCst);
-        if self.readers() == 0 {
-            None
-        } else {
+        // The record is written before this, and read by who waits after it has joined.
+        if self.readers.is_there() {
             self.topics().get(&id).cloned()
+        } else {
+            None
         }
     }
 
@@ -138,14 +137,13 @@ impl Reader {
             }
             let topic = topics.entry(id).or_default();
             topic.readers.fetch_add(1, Ordering::Relaxed);
-            hub.readers.fetch_add(1, Ordering::SeqCst);
+            hub.readers.join();
             Self {
                 engine: engine.clone(),
                 id,
                 topic: topic.clone(),
             }
         };
-        std::sync::atomic::fence(Ordering::SeqCst);
         listen(engine);
         if engine.heartbeat.is_some() {
             // Of what ran in a process that is dead, nobody would ever tell.
@@ -167,7 +165,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let hub = &self.engine.hub;
         let mut topics = hub.topics();
-        hub.readers.fetch_sub(1, Ordering::SeqCst);
+        hub.readers.leave();
         if self.topic.readers.fetch_sub(1, Ordering::Relaxed) == 1 {
             topics.remove(&self.id);
         }
@@ -177,12 +175,12 @@ impl Drop for Reader {
 /// Whether anybody needs the store's hints: who waits, and what runs here and may be ended elsewhere.
 fn is_wanted(engine: &Engine) -> bool {
     let beats = engine.heartbeat.as_ref().is_some_and(Heartbeat::beats);
-    beats || engine.hub.readers() > 0
+    beats || engine.hub.readers.is_there()
 }
 
 /// Passes the store's hints on, as long as anybody needs them.
 pub(super) fn listen(engine: &Arc<Engine>) {
-    if engine.hub.listening.swap(true, Ordering::SeqCst) {
+    if !engine.hub.listening.take() {
         return;
     }
     let listening = Listening(Arc::downgrade(engine));
@@ -229,7 +227,7 @@ struct Listening(Weak<Engine>);
 impl Drop for Listening {
     fn drop(&mut self) {
         if let Some(engine) = self.0.upgrade() {
-            engine.hub.listening.store(false, Ordering::SeqCst);
+            engine.hub.listening.give_up();
         }
     }
 }

@@ -1,15 +1,19 @@
 //! The handle that programs hold, and beneath it what all handles share.
 
+mod audience;
 mod builder;
 mod drain;
+mod duty;
 mod engine;
 mod face;
 mod heartbeat;
+mod held;
 mod hub;
 mod limits;
 mod live;
 mod outside;
 mod places;
+mod plan;
 mod polls;
 mod seen;
 mod sweeper;

@@ -1,4 +1,7 @@
-use super::{Engine, Limits};
+use super::{
+    Engine, Limits,
+    held::{AtomicHeld, Held, PENDING, TAKEN},
+};
 use std::{
     num::NonZeroU16,
     sync::{
@@ -19,59 +22,8 @@ pub(crate) struct Places {
     reserved: AtomicU64,
 }
 
-/// The places that are taken, and how many of these are pending. In one word, so that a place is given back in one step:
-/// who sees the end of what it was for, as a drain does, is not to see half of it held.
-#[derive(Clone, Copy, Debug)]
-struct Held(u64);
-
-/// One place.
-const TAKEN: u64 = 1;
-/// One operation that was taken on for good: read, and neither refused nor ended.
-const PENDING: u64 = 1 << 32;
-/// What is pending takes a terabyte by then; and the word has room for it.
+/// What is pending takes a terabyte by then; and a [`Held`] has room for it.
 const MOST: u64 = 1 << 30;
-/// Nothing more is taken on.
-const CLOSED: u64 = 1 << 63;
-
-impl Held {
-    fn taken(self) -> u64 {
-        self.0 & (PENDING - 1)
-    }
-
-    fn pending(self) -> u64 {
-        (self.0 & !CLOSED) / PENDING
-    }
-}
-
-#[derive(Debug, Default)]
-struct AtomicHeld(AtomicU64);
-
-impl AtomicHeld {
-    fn load(&self) -> Held {
-        Held(self.0.load(Ordering::SeqCst))
-    }
-
-    /// Adds `more`, if what is held allows it.
-    fn add_if(&self, more: u64, allows: impl Fn(Held) -> bool) -> bool {
-        let add = |now| allows(Held(now)).then_some(now + more);
-        let (order, or_else) = (Ordering::SeqCst, Ordering::SeqCst);
-        self.0.fetch_update(order, or_else, add).is_ok()
-    }
-
-    fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::SeqCst);
-    }
-
-    /// Takes `less` away, and gives what is left.
-    fn sub(&self, less: u64) -> Held {
-        Held(self.0.fetch_sub(less, Ordering::SeqCst) - less)
-    }
-
-    /// Gives what is held when it is closed.
-    fn close(&self) -> Held {
-        Held(self.0.fetch_or(CLOSED, Ordering::SeqCst))
-    }
-}
 
 impl Places {
     /// Takes no request on any more, and tells how many have been.
@@ -165,8 +117,7 @@ impl Place {
     /// Takes the request on for good. `false`, if the server is draining: then nothing may come of it.
     pub(crate) fn accept(&mut self) -> bool {
         if self.stage == Stage::Uploading {
-            let is_open = |held: Held| held.0 & CLOSED == 0;
-            if !self.engine.places.held.add_if(PENDING, is_open) {
+            if !self.engine.places.held.add_if(PENDING, Held::is_open) {
                 return false;
             }
             self.stage = Stage::Accepted;

@@ -1,38 +1,24 @@
-use super::{Engine, Heartbeat};
+use super::{Engine, Heartbeat, duty::Duty, plan::Plan};
 use crate::trace;
 use std::{
     num::NonZeroU32,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering, fence},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 use tokio::{runtime::Handle, sync::Notify};
 
 /// Lets go of what is due. Sleeps until something is: costs nothing while nothing expires, whatever is stored.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sweeper {
-    awake: AtomicBool,
+    awake: Duty,
     /// The task has gone with its runtime, and with it what was planned.
     lost: AtomicBool,
-    /// Milliseconds on the engine's clock at which the next round is planned; [`NEVER`] while one is on its way, so that
-    /// whatever is told meanwhile counts.
-    planned: AtomicU64,
+    /// In milliseconds on the engine's clock.
+    plan: Plan,
     sooner: Arc<Notify>,
-}
-
-const NEVER: u64 = u64::MAX;
-
-impl Default for Sweeper {
-    fn default() -> Self {
-        Self {
-            awake: AtomicBool::new(false),
-            lost: AtomicBool::new(false),
-            planned: AtomicU64::new(NEVER),
-            sooner: Arc::default(),
-        }
-    }
 }
 
 /// Things done in one go, before other tasks get their turn.
@@ -49,19 +35,19 @@ impl Sweeper {
     /// Something will be due after `delay`.
     pub(crate) fn due(engine: &Arc<Engine>, delay: Duration) {
         let sweeper = &engine.sweeper;
-        if delay >= LONGEST && sweeper.awake.load(Ordering::Acquire) {
+        if delay >= LONGEST && sweeper.awake.is_taken() {
             return;
         }
         let at = millis(engine.clock.elapsed().saturating_add(delay));
-        if sweeper.awake.load(Ordering::Acquire) {
-            sweeper.plan(at);
+        if sweeper.awake.is_taken() {
+            sweeper.plan_for(at);
         } else if let Ok(runtime) = Handle::try_current() {
             if sweeper.lost.swap(false, Ordering::Relaxed) {
-                sweeper.plan(0);
+                sweeper.plan_for(0);
             }
             // Told before the task is there, lest somebody who finds it awake be told of no plan.
-            sweeper.plan(at);
-            if !sweeper.awake.swap(true, Ordering::AcqRel) {
+            sweeper.plan_for(at);
+            if sweeper.awake.take() {
                 let awake = Awake(Arc::downgrade(engine));
                 runtime.spawn(sweep(awake, sweeper.sooner.clone()));
             }
@@ -80,19 +66,15 @@ impl Sweeper {
         }
     }
 
-    fn plan(&self, at: u64) {
-        // The store was told before, and a round takes its plan back before it asks the store: one sees the other.
-        fence(Ordering::SeqCst);
-        if at < self.planned.load(Ordering::SeqCst)
-            && at < self.planned.fetch_min(at, Ordering::SeqCst)
-        {
+    fn plan_for(&self, at: u64) {
+        if self.plan.due(at) {
             self.sooner.notify_one();
         }
     }
 
     /// How long to sleep until the next round.
     fn rest(&self, now: Duration) -> Duration {
-        let at = Duration::from_millis(self.planned.load(Ordering::SeqCst));
+        let at = Duration::from_millis(self.plan.at());
         at.saturating_sub(now).clamp(GAP, LONGEST)
     }
 }
@@ -107,8 +89,8 @@ struct Awake(Weak<Engine>);
 impl Drop for Awake {
     fn drop(&mut self) {
         if let Some(engine) = self.0.upgrade() {
-            engine.sweeper.planned.store(NEVER, Ordering::SeqCst);
-            engine.sweeper.awake.store(false, Ordering::Release);
+            engine.sweeper.plan.take_back();
+            engine.sweeper.awake.give_up();
             engine.sweeper.lost.store(true, Ordering::Relaxed);
         }
     }
@@ -183,11 +165,10 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>) {
         }
         if !may_judge {
             let now = millis(engine.clock.elapsed());
-            engine.sweeper.planned.fetch_min(now, Ordering::SeqCst);
+            engine.sweeper.plan.next(now);
             continue;
         }
-        engine.sweeper.planned.store(NEVER, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        engine.sweeper.plan.take_back();
         let next = loop {
             let swept = match engine.store.sweep(BATCH).await {
                 Ok(swept) => swept,
@@ -208,6 +189,6 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>) {
             }
         };
         let at = millis(engine.clock.elapsed().saturating_add(next));
-        engine.sweeper.planned.fetch_min(at, Ordering::SeqCst);
+        engine.sweeper.plan.next(at);
     }
 }
