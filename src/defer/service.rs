@@ -5,7 +5,10 @@ use super::{
     layer::ByTrait,
     recent::Recent,
 };
-use crate::{dialect::Head, operations::Operations};
+use crate::{
+    dialect::{Address, Head},
+    operations::Operations,
+};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::Body;
@@ -90,7 +93,11 @@ where
         let (head, admit) = (Head::of(&request), &self.shared.options.admit);
         let face = &self.shared.operations.face;
         let inner = self.inner.clone();
-        let admits = |head| admit::deferrable(head) && admit.admit(head) && face.admits(head);
+        // A layer around the monitors as well leaves them alone.
+        let is_poll = |head| matches!(face.address(false, head), Some(Address::Operation(..)));
+        let admits = |head| {
+            admit::deferrable(head) && admit.admit(head) && face.admits(head) && !is_poll(head)
+        };
         if admits(head) {
             return ResponseFuture::deferred(accept(inner, self.shared.clone(), request));
         }

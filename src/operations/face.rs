@@ -2,9 +2,10 @@
 
 use super::{BuildError, Engine, builder::OwnerRule};
 use crate::{
-    dialect::{self, Dialect, Head, Links, Mount, View},
+    dialect::{self, Address, Dialect, Head, Links, Mount, Route, View},
     record::{OperationId, Owner, Record, Sighting},
 };
+use http::Uri;
 use std::{
     any::Any,
     sync::{Arc, PoisonError},
@@ -53,6 +54,17 @@ impl Face {
     pub(crate) fn admits(&self, head: Head<'_>) -> bool {
         self.dialect.admits(head)
             && (!self.is_named_by_request || self.shared_keys || self.principal(head).is_some())
+    }
+
+    /// What the request asks of operations, if it is addressed to any. A router may have taken the mount away where it is
+    /// `nested`; where it has taken a part of it, as from what is wrapped below `/api`, what the client asked for counts.
+    pub(crate) fn address(&self, nested: bool, head: Head<'_>) -> Option<Address> {
+        let is_below = |uri: &&Uri| Route::new(&self.mount, false).tail(uri).is_some();
+        let asked = Some(head.uri).filter(is_below);
+        let uri = asked.or_else(|| Some(head.original()).filter(is_below));
+        let uri = uri.unwrap_or(head.uri);
+        let route = Route::new(&self.mount, nested);
+        self.dialect.address(Head { uri, ..head }, route)
     }
 
     /// What stands before the mount in URLs that answer this request. Mostly nothing.

@@ -1,7 +1,7 @@
 use super::answer::Monitor;
 use crate::{
     defer::ReplyBody,
-    dialect::{Address, Head, Route},
+    dialect::{Address, Head},
     operations::Operations,
     problem::{Problem, ProblemKind},
 };
@@ -19,7 +19,8 @@ use tower_service::Service;
 /// Answers under the mount. Made by [`Operations::status_service`].
 ///
 /// Never fails, takes any request body, and reads none. Mounts by `nest_service`, `route_service`, or bare on hyper: it
-/// knows its paths with and without the mount's prefix.
+/// knows its paths with and without the mount's prefix. Where axum's routers have taken away no more than a part of that, it
+/// knows them by what the client asked for (feature `axum`).
 #[derive(Clone, Debug)]
 pub struct StatusService {
     operations: Operations,
@@ -29,12 +30,6 @@ impl StatusService {
     pub(crate) fn new(operations: Operations) -> Self {
         Self { operations }
     }
-}
-
-/// What the request asks, if it is addressed to operations. A router may have taken the prefix away where it is `nested`.
-pub(super) fn address(operations: &Operations, nested: bool, head: Head<'_>) -> Option<Address> {
-    let route = Route::new(&operations.face.mount, nested);
-    operations.face.dialect.address(head, route)
 }
 
 pub(super) fn answer<B>(
@@ -66,7 +61,7 @@ impl<B> Service<Request<B>> for StatusService {
 
     fn call(&mut self, request: Request<B>) -> StatusFuture {
         let unknown = || Address::Problem(Problem::new(ProblemKind::Unknown));
-        let address = address(&self.operations, true, Head::of(&request));
+        let address = self.operations.face.address(true, Head::of(&request));
         answer(&self.operations, address.unwrap_or_else(unknown), request)
     }
 }

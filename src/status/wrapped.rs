@@ -1,7 +1,4 @@
-use super::{
-    StatusFuture,
-    service::{address, answer},
-};
+use super::{StatusFuture, service::answer};
 use crate::{
     defer::{ByTrait, Defer, ResponseBody},
     dialect::Head,
@@ -46,8 +43,8 @@ where
         // A tunnel has no resource (RFC 9110, section 9.3.6), whatever its target looks like.
         let address = match *request.method() {
             Method::CONNECT => None,
-            // No router has taken the prefix away: other paths are not ours.
-            _ => address(operations, false, Head::of(&request)),
+            // No router has taken the mount away: other paths are not ours.
+            _ => operations.face.address(false, Head::of(&request)),
         };
         let kind = match address {
             Some(address) => Kind::Status {

@@ -161,6 +161,7 @@ async fn wrap_with_options_answers_under_the_mount_and_defers_by_them() {
 mod under_axum {
     use super::*;
     use axum::{Router, body::Body, routing::post};
+    use http::StatusCode;
 
     async fn slow(path: axum::extract::MatchedPath) -> String {
         path.as_str().to_owned()
@@ -214,6 +215,95 @@ mod under_axum {
                 let answer = call(&app, "DELETE", &format!("{location}/result")).await;
                 assert_eq!(answer.status(), 204);
             }
+        }
+    }
+
+    /// The router has taken `/api` away, which is a part of the mount.
+    #[tokio::test(start_paused = true)]
+    async fn below_a_part_of_its_mount_it_is_found_where_location_says() {
+        let mount = "/api/operations";
+        let operations = Operations::builder().mount(mount).build().unwrap();
+        let status = operations.status_service();
+        let report = || Router::new().route("/reports/{id}", post(slow));
+        let reports = || report().route_layer(operations.layer());
+        let wrapped = Client(
+            operations
+                .layer()
+                .when(admit::unsafe_methods())
+                .wrap(report()),
+        );
+        for app in [
+            Router::new().nest(
+                "/api",
+                reports().nest_service("/operations", status.clone()),
+            ),
+            Router::new().nest(
+                "/api",
+                reports().route_service("/operations/{*rest}", status.clone()),
+            ),
+            Router::new().nest("/api", reports().fallback_service(status)),
+            Router::new().nest_service("/api", map_body(wrapped.0)),
+        ] {
+            let location = submitted(&operations, &app).await;
+            assert!(location.starts_with("/api/operations/"), "{location}");
+            let answer = call(&app, "GET", &location).await;
+            assert!(answer.body().ends_with(b"/reports/{id}"), "{answer:?}");
+            let answer = call(&app, "DELETE", &format!("{location}/result")).await;
+            assert_eq!(answer.status(), 204);
+        }
+    }
+
+    fn map_body<S, R>(
+        inner: S,
+    ) -> impl Service<Request<Body>, Response = Response<Body>, Error = S::Error, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    where
+        S: Service<Request<Body>, Response = Response<R>, Future: Send> + Clone + Send + Sync,
+        R: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+    {
+        inner.map_response(|response: Response<R>| response.map(Body::new))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_layer_around_its_monitors_too_leaves_them_alone() {
+        let operations = operations();
+        let app = Router::new()
+            .route("/api/reports/{id}", post(slow))
+            .nest_service("/operations", operations.status_service())
+            .layer(operations.layer());
+        let location = submitted(&operations, &app).await;
+        let answer = call(&app, "GET", &location).await;
+        assert_eq!(
+            (answer.status(), &answer.body()[..]),
+            (StatusCode::OK, &b"/api/reports/{id}"[..])
+        );
+        assert_eq!(call(&app, "DELETE", &location).await.status(), 200);
+        assert_eq!(
+            call(&app, "DELETE", &format!("{location}/result"))
+                .await
+                .status(),
+            204
+        );
+        assert_eq!(operations.usage().stored, 0);
+    }
+
+    /// As where `POST /jobs` makes what `/jobs/{id}` shows.
+    #[tokio::test(start_paused = true)]
+    async fn the_mount_itself_and_what_is_no_operation_below_it_may_be_deferred() {
+        let operations = Operations::builder().mount("/jobs").build().unwrap();
+        let jobs = post(slow).route_layer(operations.layer());
+        let app = Router::new()
+            .route("/jobs", jobs.clone())
+            .route("/jobs/all", jobs)
+            .route_service("/jobs/{*rest}", operations.status_service());
+        for target in ["/jobs", "/jobs/all"] {
+            let accepted = call(&app, "POST", target).await;
+            assert_eq!(accepted.status(), 202);
+            let location = accepted.headers()["location"].to_str().unwrap();
+            let waits = call(&app, "GET", location).await;
+            assert_eq!(waits.status(), 202);
         }
     }
 
