@@ -58,6 +58,22 @@ async fn operations_that_were_submitted_alike_share_what_is_kept_of_it() {
     }
 }
 
+/// As a router does that makes its services anew for each connection.
+#[tokio::test]
+async fn services_of_one_layer_share_it_too() {
+    let operations = operations();
+    let layer = operations.layer();
+    let mut first = [const { None }; 2];
+    for _ in 0..3 {
+        for (target, first) in ["/a", "/b"].iter().zip(&mut first) {
+            let layered = layer.layer(service_fn(done));
+            let kept = kept(&operations, layered, &["POST", target]).await;
+            let first = first.get_or_insert_with(|| kept.clone());
+            assert!(Arc::ptr_eq(first, &kept), "{target}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn operations_that_differ_in_method_target_owner_or_key_have_each_their_own() {
     let operations = operations();

@@ -2,6 +2,7 @@ use super::{
     Defer,
     admit::{self, Admit},
     rebuild::{Buffered, Rebuild, Rebuilt},
+    recent::Recent,
 };
 use crate::{
     dialect::Head,
@@ -59,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) report: Option<Arc<Report>>,
     /// Shared by the operations that run by them.
     pub(crate) terms: Arc<Terms>,
+    /// Here and not in the service, since routers make that anew for each of their connections.
+    pub(crate) recent: Recent,
 }
 
 pub(crate) type KeyRule = Arc<dyn Fn(Head<'_>) -> Option<Cow<'static, str>> + Send + Sync>;
@@ -92,6 +95,7 @@ impl DeferLayer {
                 cancel_grace: limits.cancel_grace,
                 response_body: limits.response_body,
             }),
+            recent: Recent::default(),
         };
         Self {
             operations,
@@ -103,7 +107,9 @@ impl DeferLayer {
 
 impl<M> DeferLayer<M> {
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        change(Arc::make_mut(&mut self.options));
+        let options = Arc::make_mut(&mut self.options);
+        options.recent = Recent::default();
+        change(options);
         self
     }
 

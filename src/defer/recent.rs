@@ -3,21 +3,40 @@ use std::sync::{Arc, Mutex};
 
 /// What was submitted last without a key. Most operations of a service are submitted alike, and share what is kept of that.
 #[derive(Default)]
-pub(crate) struct Recent(Mutex<Option<Arc<Submission>>>);
+pub(crate) struct Recent([Slot; SLOTS]);
+
+type Slot = Mutex<Option<Arc<Submission>>>;
+
+/// One layer may stand before several routes.
+const SLOTS: usize = 16;
 
 impl Recent {
-    /// The last one if it `is_alike`, or else a new one. Who would have to wait for another to look gets one of its own.
+    /// The last one to this target if it `is_alike`, or else a new one. Who would have to wait for another to look gets one
+    /// of its own.
     pub(crate) fn like(
         &self,
+        target: &str,
         is_alike: impl FnOnce(&Submission) -> bool,
         make: impl FnOnce() -> Arc<Submission>,
     ) -> Arc<Submission> {
-        let Ok(mut last) = self.0.try_lock() else {
+        let Ok(mut last) = self.slot(target).try_lock() else {
             return make();
         };
         match &*last {
             Some(last) if is_alike(last) => last.clone(),
             _ => last.insert(make()).clone(),
         }
+    }
+
+    fn slot(&self, target: &str) -> &Slot {
+        let mix = |sum: usize, byte: u8| sum.wrapping_mul(31).wrapping_add(byte.into());
+        &self.0[target.bytes().fold(0, mix) % SLOTS]
+    }
+}
+
+/// What was submitted by some options is not like what is by others.
+impl Clone for Recent {
+    fn clone(&self) -> Self {
+        Self::default()
     }
 }

@@ -3,7 +3,6 @@ use super::{
     accept::{accept, look},
     admit,
     layer::ByTrait,
-    recent::Recent,
 };
 use crate::{
     dialect::{Address, Head},
@@ -35,7 +34,6 @@ pub(super) struct Shared<M> {
     pub(super) operations: Operations,
     pub(super) options: Arc<Options>,
     pub(super) make: M,
-    pub(super) recent: Recent,
 }
 
 impl<S, M> Defer<S, M> {
@@ -46,7 +44,6 @@ impl<S, M> Defer<S, M> {
                 operations,
                 options,
                 make,
-                recent: Recent::default(),
             }),
         }
     }

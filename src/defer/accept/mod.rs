@@ -8,7 +8,6 @@ use super::{
     MakeBody, Options, ResponseBody, ResponseFuture,
     compact::compact,
     rebuild::Buffered,
-    recent::Recent,
     service::Shared,
     upload::{self, Extent, Upload},
 };
@@ -133,7 +132,6 @@ struct Desk<'a> {
     engine: &'a Arc<Engine>,
     face: &'a Arc<Face>,
     options: &'a Options,
-    recent: &'a Recent,
     opt_in: OptIn,
     /// How long the answer may be held back.
     hold: Duration,
@@ -171,7 +169,6 @@ impl<'a> Desk<'a> {
             engine,
             face,
             options: &layer.options,
-            recent: &layer.recent,
             opt_in,
             hold,
             version: head.version,
@@ -302,7 +299,7 @@ impl<'a> Desk<'a> {
         };
         let submission = match key {
             Some(_) => make(key),
-            None => self.recent.like(is_alike, || make(None)),
+            None => self.options.recent.like(target, is_alike, || make(None)),
         };
         let now = self.engine.clock.wall();
         let mut record = Record::new(OperationId::random(), submission, now);
