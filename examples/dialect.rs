@@ -34,6 +34,7 @@ use tower_lro::{
 #[derive(Clone, Copy, Debug)]
 struct JsonApi;
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
 
 impl Dialect for JsonApi {
@@ -66,9 +67,15 @@ impl Dialect for JsonApi {
 
     fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
         match (ask, view.phase(), view.replay()) {
-            (Ask::Result, _, Some(head)) => Response::from_parts(head, Answer::Stored),
+            (Ask::Result, _, Some(mut head)) => {
+                head.headers.insert(header::CACHE_CONTROL, NO_STORE);
+                Response::from_parts(head, Answer::Stored)
+            }
             (Ask::Result, _, None) => {
-                let problem = Problem::new(ProblemKind::ResultNotReady);
+                let mut problem = Problem::new(ProblemKind::ResultNotReady);
+                if !view.phase().is_ended() {
+                    problem = problem.retry_after(view.retry_after());
+                }
                 self.problem(&problem, &OptIn::default()).map(Answer::Bytes)
             }
             (Ask::Monitor, Phase::Ended(Outcome::Succeeded), _) => {
@@ -120,7 +127,7 @@ fn document(status: StatusCode, document: &Value) -> Response<Bytes> {
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("application/vnd.api+json");
     headers.insert(header::CONTENT_TYPE, kind);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 

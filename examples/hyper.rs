@@ -17,7 +17,7 @@
 //! curl -i -H 'Prefer: wait=10' --data-binary 'three little words' http://127.0.0.1:3000/words
 //! curl -i --http2-prior-knowledge -d 'two words' http://127.0.0.1:3000/words
 //!
-//! # No more interest: cancelled, and from then on 410.
+//! # No more interest. Cancelled, and from then on 410, if it has not ended: submit another first.
 //! curl -i -X DELETE http://127.0.0.1:3000/operations/ID
 //! ```
 //!

@@ -14,8 +14,8 @@
 //! # How it stands (put the `Location` in); who wants to wait up to 10 s for it is answered in one go.
 //! curl -i -H 'Prefer: wait=10' http://127.0.0.1:3000/operations/ID
 //!
-//! # No more interest. From then on it is gone: 410.
-//! curl -i -X DELETE http://127.0.0.1:3000/operations/ID
+//! # No more interest in the result. From then on it is gone: 410.
+//! curl -i -X DELETE http://127.0.0.1:3000/operations/ID/result
 //! curl -i http://127.0.0.1:3000/operations/ID
 //! ```
 //!

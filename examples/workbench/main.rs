@@ -7,7 +7,7 @@
 //! curl -i http://127.0.0.1:8080/plain/status/ID                                         # 202 while it runs, then its replay
 //! curl -i http://127.0.0.1:8080/plain/status/ID -H 'Prefer: wait=10'                    # held until its end
 //! curl -i http://127.0.0.1:8080/plain/status/ID/status                                  # how it stands, always 200
-//! curl -i http://127.0.0.1:8080/plain/status/ID -X DELETE                               # cancels it
+//! curl -i http://127.0.0.1:8080/plain/status/ID -X DELETE                               # cancels it, before its end
 //!
 //! curl -i 'http://127.0.0.1:8080/plain/jobs?ms=400&outcome=fail&echo=why'               # a query does as well, or a form
 //! curl -i http://127.0.0.1:8080/plain/jobs -d ms=400 -H 'Prefer: wait=2'                # in time: 200 at once

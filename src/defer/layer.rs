@@ -195,7 +195,7 @@ impl<M> DeferLayer<M> {
         self.with(|options| options.keep_for = time)
     }
 
-    /// Delay that `Retry-After` tells clients of an operation, in whole seconds of at least one, until its handler
+    /// Delay that `Retry-After` tells clients of an operation, in whole seconds, from one to a day, until its handler
     /// [tells another](crate::OperationHandle::retry_after). Default [`Limits::retry_after`], which refusals go by.
     pub fn retry_after(self, delay: Duration) -> Self {
         let report = Report {

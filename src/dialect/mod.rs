@@ -75,11 +75,12 @@ use std::{any::Any, borrow::Cow, fmt, num::NonZeroU16, sync::Arc, time::Duration
 /// asked once, when the engine is built.
 ///
 /// The engine does the rest: it looks operations up, keeps strangers out, waits, cancels, forgets, evaluates conditions,
-/// leaves bodies out of answers to HEAD, streams stored ones, and replays fields by the same table for all dialects.
+/// leaves bodies out of answers to HEAD, streams stored ones, and replays fields by the same table for all dialects, but for
+/// `Cache-Control`, which is the dialect's to set.
 pub trait Dialect: Any + fmt::Debug + Send + Sync {
     /// What this request asks of operations, if it is addressed to them: by its path, by its verb.
     ///
-    /// Asked by the status service, and by [`Wrapped`](crate::Wrapped) before it defers. `None`: it is not addressed to
+    /// Asked by the status service, and by [`Wrapped`](crate::Wrapped) and the layer before they defer. `None`: it is not addressed to
     /// them; the status service answers it with [`ProblemKind::Unknown`].
     fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address>;
 

@@ -237,6 +237,10 @@ impl<'a> Links<'a> {
     }
 
     /// The URL of the operation's monitor and `suffix`, such as `/result`, as the value of a field.
+    ///
+    /// # Panics
+    ///
+    /// If `suffix` has characters that no field value has.
     #[must_use]
     pub fn header(self, suffix: &str) -> HeaderValue {
         let len = self.origin.len() + self.mount.url().len() + 1 + ID_LEN + suffix.len();

@@ -63,6 +63,10 @@ impl Operations {
     /// The status service goes on answering: stop the server after this, not before, as the
     /// [guide](crate#shutdown) shows. There is no way back. Called again, it waits again, and tells what is unread by then.
     ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves new work refused, and what runs running.

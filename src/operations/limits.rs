@@ -50,7 +50,8 @@ pub struct Limits {
     /// Operations that are stored, pending and ended. Default 100,000. Over it, ended ones that have been read make
     /// room; if there are none: 503 `full`.
     pub stored: u64,
-    /// Bytes of responses that are stored or being captured. Default 256 MiB; as [`stored`](Self::stored), and an
+    /// Bytes of responses that are stored or being captured, and of requests that are stored until a worker has run them.
+    /// Default 256 MiB; as [`stored`](Self::stored), and an
     /// operation whose response finds no room fails as `result-too-large`.
     pub stored_bytes: u64,
     /// Longest time that an answer is held back, on submit and on poll. Default 30 s; what clients ask beyond it is
@@ -60,7 +61,7 @@ pub struct Limits {
     pub readers: usize,
     /// Readers that wait for the same operation. Default 100; further ones are answered at once.
     pub readers_per_operation: usize,
-    /// Delay that `Retry-After` tells clients, in whole seconds of at least one. Default 1 s.
+    /// Delay that `Retry-After` tells clients, in whole seconds, from one to a day. Default 1 s.
     pub retry_after: Duration,
 }
 

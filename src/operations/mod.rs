@@ -413,7 +413,7 @@ pub struct Usage {
     pub readers: u64,
     /// Operations that the store holds, pending and ended.
     pub stored: u64,
-    /// Bytes of responses that the store holds.
+    /// Bytes of responses that the store holds, and of requests that it keeps for workers.
     pub stored_bytes: u64,
     /// Ids of operations that are gone and still remembered.
     pub tombstones: u64,

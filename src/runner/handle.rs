@@ -104,7 +104,7 @@ impl OperationHandle {
             .report(|report| report.resource = Some(target.into()));
     }
 
-    /// Tells how long clients should wait before they ask again, in whole seconds, rounded up, of at least one.
+    /// Tells how long clients should wait before they ask again, in whole seconds, rounded up, from one to a day.
     pub fn retry_after(&self, delay: Duration) {
         self.live.report(|report| report.retry_after = Some(delay));
     }

@@ -103,7 +103,7 @@ where
     ///
     /// # Panics
     ///
-    /// If the store does.
+    /// Outside of a runtime, and if the store does.
     pub async fn run(self) {
         // In a task of its own: what is dropped while the store gives it something leaves that to nobody.
         let (_here, dropped) = oneshot::channel();

@@ -563,7 +563,7 @@ pub struct Swept {
 pub struct StoreUsage {
     /// Operations, pending and ended.
     pub operations: u64,
-    /// Bytes of responses, those coming in included.
+    /// Bytes of responses, those coming in included, and of requests that are kept to be run.
     pub bytes: u64,
     /// Ended operations that were not [marked as read](Store::mark_read), and so are not let go to make room.
     pub unread: u64,

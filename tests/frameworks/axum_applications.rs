@@ -1,6 +1,7 @@
 //! Handlers under `nest`, and the layer in a `ServiceBuilder`.
 
 use crate::{Gate, as_it_was, assert_nothing_is_held, assert_replays, deferred, listen, raw::Ask};
+use axum::ServiceExt;
 use axum::{
     Extension, Router,
     body::Body,
@@ -11,8 +12,11 @@ use axum::{
 };
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use std::net::SocketAddr;
-use tower::ServiceBuilder;
+use std::{
+    net::SocketAddr,
+    task::{Context, Poll},
+};
+use tower::{Layer, Service, ServiceBuilder, util::MapResponseLayer};
 use tower_http::auth::AsyncRequireAuthorizationLayer;
 use tower_lro::{Operations, Owner};
 
@@ -227,4 +231,68 @@ async fn the_layer_stands_in_a_service_builder_beside_from_fn() {
     );
     assert_eq!(waiting.body, original.body);
     assert_nothing_is_held(&operations);
+}
+
+/// Written for axum's own body, and so for nothing else.
+#[derive(Clone)]
+struct Stamped<S>(S);
+
+impl<S> Service<Request<Body>> for Stamped<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> S::Future {
+        self.0.call(request)
+    }
+}
+
+#[tokio::test]
+async fn with_its_body_mapped_it_stands_where_axums_own_is_wanted() {
+    static GATE: Gate = Gate::new();
+    let shop = Shop {
+        name: "corner",
+        gate: &GATE,
+    };
+    let own = || MapResponseLayer::new(|response: Response<_>| response.map(Body::new));
+    let app = |operations: Option<&Operations>| {
+        let layers = ServiceBuilder::new().layer_fn(Stamped).option_layer(
+            operations.map(|it| ServiceBuilder::new().layer(own()).layer(it.layer())),
+        );
+        Router::new()
+            .route("/{year}/reports/{id}", post(report).route_layer(layers))
+            .with_state(shop.clone())
+            .layer(AsyncRequireAuthorizationLayer::new(authorize))
+    };
+    let plain = serve(app(None)).await;
+    let layered = Operations::builder().build().unwrap();
+    let by_layer = app(Some(&layered)).nest_service("/operations", layered.status_service());
+    let by_layer = serve(by_layer).await;
+    let wrapped = Operations::builder().build().unwrap();
+    let by_wrap = own().layer(wrapped.wrap(app(None)));
+    let (listener, address) = listen().await;
+    tokio::spawn(
+        axum::serve(
+            listener,
+            ServiceExt::<Request<Body>>::into_make_service(by_wrap),
+        )
+        .into_future(),
+    );
+
+    let ask = alice(Ask::post("/2026/reports/7", "sales in May"));
+    let original = as_it_was(plain, &ask, &GATE).await;
+    assert_eq!(original.status, 201);
+    for address in [by_layer, address] {
+        let [_, _, replay] = deferred(address, &ask, |ask| ask, &GATE).await;
+        assert_replays(&replay, &original, "succeeded");
+    }
+    assert_nothing_is_held(&layered);
+    assert_nothing_is_held(&wrapped);
 }

@@ -37,7 +37,7 @@ impl MemoryLimits {
         self
     }
 
-    /// Bytes of responses, those that are coming in included. Default: 256 MiB.
+    /// Bytes of responses, those that are coming in included, and of requests that wait for a worker. Default: 256 MiB.
     ///
     /// What the store needs beside them, about 400 bytes for each operation, is bounded by their
     /// [number](Self::operations).
