@@ -289,6 +289,31 @@ async fn what_is_done_within_the_wait_is_answered_as_it_will_be_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_done_within_the_wait_is_answered_on_the_clients_conditions() {
+    let layer = shared().layer().wait(Duration::from_secs(5));
+    let (service, calls) = service(&layer, async |_, _| {
+        let mut response = text(200, "done");
+        let own = "\"own\"".parse().unwrap();
+        response.headers_mut().insert(header::ETAG, own);
+        response
+    });
+    for (condition, tag, status) in [
+        ("if-match", "\"other\"", 412),
+        ("if-match", "\"own\"", 200),
+        ("if-none-match", "\"own\"", 304),
+        ("if-none-match", "\"other\"", 200),
+    ] {
+        // The first, which waits for the handler, and then what asks for the same.
+        let target = format!("/reports?{condition}={}", tag.trim_matches('"'));
+        for _ in 0..2 {
+            let answer = ask(&service, with(get(&target), condition, tag)).await;
+            assert_eq!(answer.status, status, "{target}");
+        }
+    }
+    assert_eq!(calls.load(SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_within_the_wait_is_told_and_the_next_begins_anew() {
     let layer = shared().layer().wait(Duration::from_secs(5));
     let (service, calls) = service(&layer, async |calls, _| match calls {

@@ -111,23 +111,26 @@ impl Desk<'_> {
     /// The answer to a poll of what has just ended within the wait.
     async fn polled_first<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
         match self.engine.store.find(record.id).await {
-            Ok(Lookup::Found(record)) => self.polled(&record, None),
-            Ok(_) => self.refusal(Problem::new(ProblemKind::Expired).into(), None),
-            Err(error) => self.refusal(self.unavailable(&error).into(), None),
+            Ok(Lookup::Found(record)) => self.polled(&record),
+            Ok(_) => self.refusal(Problem::new(ProblemKind::Expired).into()),
+            Err(error) => self.refusal(self.unavailable(&error).into()),
         }
     }
 
-    /// The answer to a poll. Without its head it had no conditions, or met an operation that came in between: then they
-    /// are left unheeded, as they may be.
-    fn polled<R>(&self, record: &Record, head: Option<Head<'_>>) -> Response<ResponseBody<R>> {
+    /// The answer to a poll, on its conditions.
+    fn polled<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
         let asked = Asked {
             ask: Ask::Monitor,
             is_done: false,
         };
-        let (mut method_only, ()) = Request::new(()).into_parts();
-        method_only.method = record.submission.method.clone();
-        method_only.version = self.version;
-        let head = head.unwrap_or_else(|| Head::from(&method_only));
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = record.submission.method.clone();
+        parts.version = self.version;
+        let plain = Head::from(&parts);
+        let head = Head {
+            headers: self.conditions.as_deref().unwrap_or(plain.headers),
+            ..plain
+        };
         let sighting = self.engine.sighting(record);
         let sighting = sighting.as_ref();
         render(self.engine, self.face, record, sighting, asked, head).map(ResponseBody::own)
@@ -159,17 +162,13 @@ impl Desk<'_> {
             // Ids are random: nothing that exists has this one.
             (Kept::Existing(_), None) => upload::full(self.engine).into(),
         };
-        self.refusal(refusal, None)
+        self.refusal(refusal)
     }
 
-    pub(super) fn refusal<R>(
-        &self,
-        refusal: Refusal,
-        head: Option<Head<'_>>,
-    ) -> Response<ResponseBody<R>> {
+    pub(super) fn refusal<R>(&self, refusal: Refusal) -> Response<ResponseBody<R>> {
         match refusal {
             Refusal::Problem(problem) => own(self.face.dialect.problem(&problem, &self.opt_in)),
-            Refusal::Poll(record) => self.polled(&record, head),
+            Refusal::Poll(record) => self.polled(&record),
             Refusal::Checked(response) => own(*response),
             Refusal::Repeat(record) => match record.ending() {
                 // The first time it was answered at once: so it is again.

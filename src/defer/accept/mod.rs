@@ -60,7 +60,7 @@ where
             let begun = match desk.receive(&head, body.as_mut(), &mut read).await {
                 Ok(received) => desk.begin(inner, &layer.make, head, received),
                 Err(refusal) => Begun::Refused(Box::new(Refused {
-                    response: desk.refusal(refusal, Some(Head::from(&head))),
+                    response: desk.refusal(refusal),
                     read,
                     version: head.version,
                     headers: head.headers,
@@ -136,6 +136,8 @@ struct Desk<'a> {
     /// How long the answer may be held back.
     hold: Duration,
     version: Version,
+    /// The fields of a request that names its operation: on which conditions it wants the answer.
+    conditions: Option<Box<HeaderMap>>,
     /// What stands before the mount in the URLs of the answer.
     origin: Box<str>,
 }
@@ -172,6 +174,9 @@ impl<'a> Desk<'a> {
             opt_in,
             hold,
             version: head.version,
+            conditions: face
+                .is_named_by_request
+                .then(|| Box::new(head.headers.clone())),
         }
     }
 
