@@ -122,7 +122,9 @@ impl Case {
 }
 
 /// A frame that a profiler can be told to begin at.
+///
+/// Each request of a server has a budget of its own; many in one turn are not to be made to yield for want of one.
 #[inline(never)]
 pub fn measured<F: Future>(runtime: &Runtime, work: F) -> F::Output {
-    runtime.block_on(work)
+    runtime.block_on(tokio::task::coop::unconstrained(work))
 }
