@@ -359,8 +359,15 @@ pub(super) fn percent(view: &View<'_>) -> Option<u64> {
     let fraction = view.report()?.fraction?;
     Some(match view.ending() {
         Some(ending) if ending.outcome == Outcome::Succeeded => 100,
-        _ => (f64::from(fraction) * 100.0) as u64,
+        _ => whole_percent(fraction),
     })
+}
+
+/// Rounded down, but for what a fraction loses as an `f32`: the nearest to 0.29 is below it.
+pub(super) fn whole_percent(fraction: f32) -> u64 {
+    // Half of the step between those next to 1: the most that is lost, and too little to reach it.
+    const LOST: f64 = f32::EPSILON as f64 / 4.0;
+    ((f64::from(fraction) + LOST) * 100.0) as u64
 }
 
 /// Whether a template of a URL has nothing that no URL has.
@@ -379,4 +386,27 @@ pub(super) const fn is_template(template: &str) -> bool {
 /// A template with the operation's id in it.
 pub(super) fn filled(template: &str, id: OperationId) -> String {
     template.replace("{id}", &id.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_percent_is_told_as_it_is_and_what_is_not_through_is_no_100() {
+        for percent in 0..=100_u8 {
+            let fraction = f32::from(percent) / 100.0;
+            assert_eq!(whole_percent(fraction), u64::from(percent), "{fraction}");
+        }
+        for (fraction, percent) in [
+            (f32::MIN_POSITIVE, 0),
+            (0.009_999, 0),
+            (0.125, 12),
+            (0.299_999, 29),
+            (0.999_999_9, 99),
+            (1.0_f32.next_down(), 99),
+        ] {
+            assert_eq!(whole_percent(fraction), percent, "{fraction}");
+        }
+    }
 }

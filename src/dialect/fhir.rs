@@ -1,6 +1,9 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
-    document::{NO_STORE, READ_ONLY, Told, asked, expires, field, own, problem_of, replayed, time},
+    document::{
+        NO_STORE, READ_ONLY, Told, asked, expires, field, own, problem_of, replayed, time,
+        whole_percent,
+    },
 };
 use crate::{
     header::{PREFERENCE_APPLIED, Prefer, prefers, remove_preferences, retry_after},
@@ -245,7 +248,7 @@ fn progress(view: &View<'_>) -> Option<HeaderValue> {
     let message = report.message.as_deref().map(str::trim);
     let text = match message.filter(|message| !message.is_empty()) {
         Some(message) => message.to_owned(),
-        None => format!("{}%", (f64::from(report.fraction?) * 100.0) as u64),
+        None => format!("{}%", whole_percent(report.fraction?)),
     };
     let visible = |char: char| match char {
         ' '..='~' => char,
