@@ -39,6 +39,7 @@ transcripts! {
     a_response_that_is_no_json_is_linked_to = "bundle-not-json"
     a_failure_is_an_outcome_in_the_bundle = "bundle-failed"
     a_panic_is_an_outcome_in_the_bundle = "bundle-panic"
+    what_others_cancel_is_in_no_bundle = "bundle-cancelled-by-server"
     a_bundle_has_no_separate_status = "bundle-separate-status"
     an_output_format_asks_for_the_bulk_pattern = "bundle-output-format"
 }

@@ -191,12 +191,12 @@ impl Dialect for Fhir {
             }
             (_, None) if is_too_often(view) => return too_often(view).map(Answer::Bytes),
             (_, None) => pending(view),
-            (_, Some(ending)) if self.is_bundle(&view.record().submission.target) => {
-                return bundle(view, ending.outcome);
-            }
             // It is as if it were forgotten, which has no status of an operation either.
             (_, Some(ending)) if ending.outcome == Outcome::Cancelled => {
                 return ended_without(ending.outcome).map(Answer::Instead);
+            }
+            (_, Some(ending)) if self.is_bundle(&view.record().submission.target) => {
+                return bundle(view, ending.outcome);
             }
             (_, Some(ending)) => exported(view, ending.outcome),
         };
@@ -332,7 +332,7 @@ fn bundle(view: &View<'_>, ended: Outcome) -> Response<Answer> {
     let mut out = br#"{"resourceType":"Bundle","type":"batch-response","entry":[{"#.to_vec();
     let answer = match view.response() {
         None => {
-            let problem = gone(&problem_of(ended));
+            let problem = problem_of(ended);
             status_member(problem.status, &mut out);
             out.extend_from_slice(b",\"outcome\":");
             write_outcome(issue(problem.kind), &problem.detail, &mut out);
