@@ -44,8 +44,8 @@ const ODATA_MAX_VERSION: &str = "odata-maxversion";
 /// Failures of polls and refusals are error objects, `{"error":{"code":"…","message":"…"}}` (JSON format, section 21.1).
 /// What is expired or forgotten is as unknown: 404, which section 11.6 wants after `DELETE`, and allows otherwise.
 ///
-/// Where the specification is silent: the 202 has no body. There is no list. Answers of the monitor itself have the
-/// `OData-Version` 4.01, or 4.0 for who sends `OData-MaxVersion: 4.0`; a result keeps its own.
+/// Where the specification is silent: the 202 has no body. There is no list. Answers of the monitor itself, but to OPTIONS,
+/// have the `OData-Version` 4.01, or 4.0 for who sends `OData-MaxVersion: 4.0`; a result keeps its own.
 ///
 /// URLs are absolute: see [`Builder::base_url`](crate::Builder::base_url).
 #[derive(Clone, Copy, Debug, Default)]
@@ -109,7 +109,11 @@ impl Dialect for OData {
     fn answer(&self, view: &View<'_>, ask: Ask, head: Head<'_>) -> Response<Answer> {
         let version = version(is_old(head.headers));
         match (ask, view.ending()) {
-            (Ask::CancelAndForget, _) => own(StatusCode::NO_CONTENT),
+            (Ask::CancelAndForget, _) => {
+                let mut response = own(StatusCode::NO_CONTENT);
+                response.headers_mut().insert(ODATA_VERSION, version);
+                response
+            }
             (_, None) => pending(view, version),
             (_, Some(ending)) => {
                 let result = view
