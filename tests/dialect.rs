@@ -328,7 +328,7 @@ async fn polls_are_counted_and_timed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn results_that_were_given_are_counted_and_head_gives_none() {
+async fn results_that_were_given_are_counted_and_head_counts_for_nothing() {
     let (operations, _) = operations();
     let id = accept(&operations, SECOND, &Arc::default()).await;
     ask(&operations, &id).await;
@@ -339,7 +339,7 @@ async fn results_that_were_given_are_counted_and_head_gives_none() {
     assert_eq!(ask(&operations, &result).await.1, "result");
     assert_eq!(
         ask(&operations, &id).await.1,
-        "succeeded, noted, 4 before, 0 s ago, 2 results"
+        "succeeded, noted, 3 before, 0 s ago, 2 results"
     );
 }
 

@@ -14,6 +14,7 @@ transcripts! {
     an_export_is_kicked_off_polled_and_complete = "success"
     an_export_by_post_needs_no_preference = "post"
     polls_that_come_too_often_are_429 = "too-fast"
+    a_head_is_no_poll = "head"
     progress_is_told_in_less_than_100_characters = "progress"
     an_outcome_of_the_handler_is_told_as_it_is = "failed"
     an_outcome_in_plain_json_is_told_as_it_is = "failed-json"

@@ -31,8 +31,14 @@ pub(crate) fn render(
     head: Head<'_>,
 ) -> Response<ReplyBody> {
     let ask = asked.ask;
-    let polls = (face.counts_polls && ask.may_wait())
-        .then(|| engine.polls.count(record.id, engine.clock.elapsed()));
+    let polls = (face.counts_polls && ask.may_wait()).then(|| {
+        let (id, now) = (record.id, engine.clock.elapsed());
+        match *head.method {
+            // It asks for nothing but to be read (RFC 9110, section 9.2.1): the GET after it is not the second.
+            Method::HEAD => engine.polls.look(id, now),
+            _ => engine.polls.count(id, now),
+        }
+    });
     let origin = face.origin(head);
     let mut response = engine.view(face, record, sighting, &origin, |view| {
         let view = view.with_polls(polls).with_done(asked.is_done);

@@ -35,7 +35,8 @@ pub const X_EXPORT_STATUS: HeaderName = HeaderName::from_static("x-export-status
 /// what is not visible ASCII becomes `?`, and what is beyond 99 characters is cut off.
 ///
 /// A poll of what is pending comes too often if less than half of the seconds in `Retry-After` have passed since the last one
-/// that this process has seen, answered or not. It changes nothing for the operation, and its result can be had at any time.
+/// that this process has seen, answered or not; a HEAD is none, and is told what a GET would be. It changes nothing for the
+/// operation, and its result can be had at any time.
 ///
 /// # Failures
 ///

@@ -469,8 +469,8 @@ pub enum Answer {
     },
 }
 
-/// How often an operation was polled, as far as this process knows. Bounded: of operations that many others were polled
-/// after, it forgets.
+/// How often an operation was polled, as far as this process knows. A HEAD is no poll. Bounded: of operations that many
+/// others were polled after, it forgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Polls {

@@ -38,15 +38,21 @@ impl Polls {
         if before.is_none() && counts.younger.len() >= COUNTED {
             counts.elder = mem::take(&mut counts.younger);
         }
-        let (polls, results) = before.map_or((0, 0), |count| (count.polls, count.results));
+        let seen = seen(before, now);
         let count = Count {
-            polls: polls.saturating_add(1),
+            polls: seen.before.saturating_add(1),
             last: now,
-            results,
+            results: seen.results,
         };
         counts.younger.insert(id, count);
-        let since_last = before.map(|count| now.saturating_sub(count.last));
-        Seen::new(polls, since_last).with_results(results)
+        seen
+    }
+
+    /// What a poll at the moment `now` would be given; counts none.
+    pub(crate) fn look(&self, id: OperationId, now: Duration) -> Seen {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Counts { younger, elder } = &*counts;
+        seen(younger.get(&id).or_else(|| elder.get(&id)).copied(), now)
     }
 
     /// A poll that was counted was answered with the result, and that was read to its end.
@@ -57,6 +63,12 @@ impl Polls {
             count.results = count.results.saturating_add(1);
         }
     }
+}
+
+fn seen(before: Option<Count>, now: Duration) -> Seen {
+    let (polls, results) = before.map_or((0, 0), |count| (count.polls, count.results));
+    let since_last = before.map(|count| now.saturating_sub(count.last));
+    Seen::new(polls, since_last).with_results(results)
 }
 
 impl fmt::Debug for Polls {
@@ -77,6 +89,23 @@ mod tests {
         assert_eq!(polls.count(a, at(3)), Seen::new(1, Some(at(2))));
         assert_eq!(polls.count(b, at(3)), Seen::new(0, None));
         assert_eq!(polls.count(a, at(4)), Seen::new(2, Some(at(1))));
+    }
+
+    #[test]
+    fn a_look_is_no_poll() {
+        let (polls, id) = (Polls::default(), OperationId::random());
+        let at = Duration::from_secs;
+        assert_eq!(polls.look(id, at(1)), Seen::new(0, None));
+        assert_eq!(polls.count(id, at(2)), Seen::new(0, None));
+        polls.gave_result(id);
+        let given = Seen::new(1, Some(at(3))).with_results(1);
+        assert_eq!([polls.look(id, at(5)), polls.count(id, at(5))], [given; 2]);
+        // Nor does it keep anybody from being forgotten.
+        for _ in 0..COUNTED {
+            polls.count(OperationId::random(), at(5));
+        }
+        assert_eq!(polls.look(id, at(6)).before, 2);
+        assert!(!polls.0.lock().unwrap().younger.contains_key(&id));
     }
 
     #[test]
