@@ -139,7 +139,12 @@ impl Dialect for DurableFunctions {
     fn opt_in(&self, head: Head<'_>) -> OptIn {
         let number = |wanted: &str| {
             let (_, value) = pairs(head.uri.query()).find(|(name, _)| name == wanted)?;
-            Duration::try_from_secs_f64(value.parse().ok()?).ok()
+            let seconds = value.parse().ok()?;
+            match Duration::try_from_secs_f64(seconds) {
+                Ok(duration) => Some(duration),
+                // Longer than can be told, and cut down as any other that is too long.
+                Err(_) => (seconds > 0.0).then_some(Duration::MAX),
+            }
         };
         OptIn {
             wait: number(INTERVAL).and(number(TIMEOUT)),
