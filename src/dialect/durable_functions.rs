@@ -445,9 +445,15 @@ fn list(head: Head<'_>) -> Result<ListAsk, Problem> {
                 Some(from) => ask.since = Some(from),
                 None => return invalid(NO_TIME),
             },
-            // What was created at that time is in the list.
+            // What was created at that time is in the list, and what is shown as that second was created within it.
             "createdTimeTo" => match moment(&value) {
-                Some(to) => ask.until = Some(to.after(Duration::from_micros(1))),
+                Some(to) => {
+                    let shown = match value.contains('.') {
+                        true => Duration::from_micros(1),
+                        false => Duration::from_secs(1),
+                    };
+                    ask.until = Some(to.after(shown));
+                }
                 None => return invalid(NO_TIME),
             },
             _ => {}
