@@ -59,8 +59,9 @@ pub const CONTINUATION_TOKEN: HeaderName = HeaderName::from_static("x-ms-continu
 /// see nothing else; [`internal_server_error_on_failure`](Self::internal_server_error_on_failure) has it in all URLs that
 /// are given.
 ///
-/// With both `timeout` and `pollingInterval` in its query, in seconds, the initiating request is held. What comes in time is
-/// passed on as it is, a failure too. The inner service sees neither.
+/// With both `timeout` and `pollingInterval` in its query, in seconds, the initiating request is held, for
+/// [`Limits::wait`](crate::Limits::wait) at most. What comes in time is passed on as it is, a failure too. The inner service
+/// sees neither. A `GET` of the instance, or of its output, is held by them as well.
 ///
 /// The list is of the caller's own instances of this mount (see [`Builder::owner`](crate::Builder::owner)), newest first:
 /// `top` (100 unless given, and at most), `runtimeStatus=Running,Failed`, `createdTimeFrom`, `createdTimeTo`,
