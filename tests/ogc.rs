@@ -186,6 +186,28 @@ async fn a_page_that_is_looked_through_leads_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_page_leads_on_however_its_query_is_written() {
+    let operations = operations();
+    for _ in 0..5 {
+        submit(&operations, job(&[ASK]), json("{}")).await;
+    }
+    let mut target = "/ogc/jobs?%61fter=667&limit=2&x=%61".to_owned();
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        let page = document(&get(&operations, &target).await);
+        found.push(page["jobs"].as_array().unwrap().len());
+        let links = page["links"].as_array().unwrap();
+        let Some(next) = links.iter().find(|link| link["rel"] == "next") else {
+            break;
+        };
+        let next = next["href"].as_str().unwrap();
+        assert!(next.ends_with("&limit=2&x=%61") && !next.contains("%61fter"));
+        target = next.strip_prefix("http://example.com").unwrap().into();
+    }
+    assert_eq!(found, [2, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_fails_is_an_exception_of_the_poll() {
     let store = Faulty::default();
     let operations = builder().store(store.clone()).build().unwrap();

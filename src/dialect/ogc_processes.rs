@@ -231,7 +231,8 @@ impl Dialect for OgcProcesses {
         if let Some(Cursor(after)) = listing.next() {
             let mut next = format!("{}?after={after}", listing.url());
             let others = query.unwrap_or_default().split('&');
-            for pair in others.filter(|pair| !pair.is_empty() && !pair.starts_with("after=")) {
+            let stays = |pair: &&str| pairs(Some(pair)).any(|(name, _)| name != "after");
+            for pair in others.filter(stays) {
                 next.push('&');
                 next.push_str(pair);
             }
