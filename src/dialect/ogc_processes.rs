@@ -64,7 +64,7 @@ use std::{
 ///
 /// A failure is replayed if it is `application/problem+json`, which is what exceptions are; of any other there is an
 /// exception with its status, and its `detail` or `title` if it is JSON as small as that. What was dismissed, and in 2.0
-/// what has ended without any body, is 404 `result-not-available`.
+/// what has succeeded without any body, is 404 `result-not-available`.
 ///
 /// # List
 ///
