@@ -6,7 +6,7 @@ use super::{
     },
 };
 use crate::{
-    header::{idempotency_key, retry_after},
+    header::{idempotency_key, lines, retry_after},
     json,
     problem::{Problem, ProblemKind},
     record::{OperationId, Outcome, Phase},
@@ -53,7 +53,7 @@ const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 /// Other failures, of polls and of refused requests, are `{"error":{"code":"…","message":"…"}}` as well, with
 /// `x-ms-error-code`. What is expired or forgotten is as unknown: 404.
 ///
-/// A client may name its operation, by `Operation-Id` of 1 to 128 letters, digits, dots, hyphens and underscores: it stands
+/// A client may name its operation, by one `Operation-Id` of 1 to 128 letters, digits, dots, hyphens and underscores: it stands
 /// in the document, and counts as an idempotency key (and only where keys do: see
 /// [`Builder::owner`](crate::Builder::owner)). Used for another request it is refused with 400. A monitor has an id of its own
 /// all the same, which nobody can guess.
@@ -183,16 +183,21 @@ impl Dialect for Azure {
 
 /// The client's own id, if it has one.
 fn operation_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get(OPERATION_ID) else {
+    let mut lines = lines(headers, OPERATION_ID);
+    let Some(value) = lines.next() else {
         return Ok(None);
     };
+    let invalid = Problem::new(ProblemKind::KeyInvalid);
+    if lines.next().is_some() {
+        return Err(invalid.detail("Operation-Id was sent more than once."));
+    }
     let text = value.to_str().unwrap_or_default();
     let is_one = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if (1..=128).contains(&text.len()) && text.bytes().all(is_one) {
         return Ok(Some(text));
     }
     let detail = "Operation-Id is not 1 to 128 letters, digits, dots, hyphens and underscores.";
-    Err(Problem::new(ProblemKind::KeyInvalid).detail(detail))
+    Err(invalid.detail(detail))
 }
 
 /// What the client calls the operation, where that is unique, or else its own name.
