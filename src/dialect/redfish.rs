@@ -45,11 +45,14 @@ use std::{borrow::Cow, num::NonZeroU16};
 ///   [`View::SMALL`] bytes its `error.message`, or the `detail` or `title` of a problem.
 /// - The monitor of what was cancelled is 410.
 /// - The collection is newest first. `$top` is how many, 50 unless given and 1,000 at most; what begins with a dollar otherwise
-///   is 501, other parameters are ignored. `Members@odata.count` is how many there are in the answer, and where there are
-///   more `Members@odata.nextLink` leads on. There is none without an [owner](crate::Builder::owner).
+///   is 501, other parameters are ignored. Where there are more `Members@odata.nextLink` leads on. There is none without an
+///   [owner](crate::Builder::owner).
 ///
 /// Errors are `{"error":{"code":"Base.1.18.GeneralError","message":"…","@Message.ExtendedInfo":[…]}}`. What is expired
 /// or forgotten is as unknown: 404.
+///
+/// Where this departs from the specification: `Members@odata.count` is how many members there are in the answer, not in the
+/// whole collection, which no store counts.
 ///
 /// All URLs are paths, also where there is a [base URL](crate::Builder::base_url): clients put them behind the address
 /// of the service that they were told.
