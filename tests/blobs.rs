@@ -19,6 +19,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::Instant,
 };
 use tower_lro::{
     CompleteError, DeferLayer, Dialect, Head, Limits, OperationId, Operations, Rfc, Store,
@@ -39,6 +40,11 @@ fn seconds(seconds: u64) -> Duration {
 
 fn over(store: impl Store) -> Operations {
     Operations::builder().store(store).build().unwrap()
+}
+
+fn with_limits(store: impl Store, limits: Limits) -> Operations {
+    let builder = Operations::builder().limits(limits);
+    builder.store(store).build().unwrap()
 }
 
 async fn never(_: Request<Body>) -> Result<Response<Body>, Fault> {
@@ -98,25 +104,56 @@ async fn a_long_response_keeps_its_trailers() {
     }
 }
 
-/// How an operation ends whose response can be written down half only.
-async fn half_written(kind: StoreErrorKind) -> String {
+/// What is left to an operation, and for how long its end is tried to be written.
+fn within(run_time: Duration, keep_for: Duration) -> Limits {
+    let mut limits = Limits::default();
+    (limits.run_time, limits.keep_for) = (run_time, keep_for);
+    limits
+}
+
+/// How an operation ends whose response can be written down half only, and when.
+async fn half_written(kind: StoreErrorKind, limits: Limits) -> (String, u64) {
     let store = Durable::default();
     store.break_down(append_fails(kind));
-    let service = app(over(store.clone()).layer(), long);
+    let service = app(with_limits(store.clone(), limits).layer(), long);
+    let begun = Instant::now();
     let monitor = accepted(&service, post("/")).await;
     let problem = outcome(&service, &monitor).await.problem();
+    let took = begun.elapsed().as_secs();
     none_is_left(&store).await;
-    problem
+    (problem, took)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_response_without_room_is_too_large() {
-    assert_eq!(half_written(Full).await, "result-too-large");
+    let (problem, _) = half_written(Full, Limits::default()).await;
+    assert_eq!(problem, "result-too-large");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_cannot_be_written_to_its_end_is_an_error() {
-    assert_eq!(half_written(Unavailable).await, "errored");
+async fn a_response_that_cannot_be_written_is_given_up_when_it_would_have_expired() {
+    let (problem, took) = half_written(Unavailable, within(HOUR, seconds(600))).await;
+    assert_eq!(problem, "errored");
+    assert!((600..=605).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_cannot_be_written_is_given_up_when_its_time_to_run_is_over() {
+    let (problem, took) = half_written(Unavailable, within(seconds(600), HOUR)).await;
+    assert_eq!((problem.as_str(), took), ("timed-out", 600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_cannot_be_written_can_be_cancelled() {
+    let store = Durable::default();
+    store.break_down(append_fails(Unavailable));
+    let service = app(over(store.clone()).layer(), long);
+    let monitor = accepted(&service, post("/")).await;
+    tokio::time::sleep(seconds(600)).await;
+    delete(&service, &monitor).await;
+    let cancelled = outcome(&service, &monitor).await.problem();
+    assert_eq!(cancelled, "cancelled");
+    none_is_left(&store).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,10 +162,29 @@ async fn a_response_waits_for_a_store_that_comes_back() {
     store.break_down(append_fails(Unavailable));
     let service = app(over(store.clone()).layer(), long);
     let monitor = accepted(&service, post("/")).await;
-    tokio::time::sleep(seconds(30)).await;
+    tokio::time::sleep(seconds(1800)).await;
     assert_eq!(get(&service, &monitor).await.status, 202);
     store.break_down(Faults::default());
     assert_eq!(outcome(&service, &monitor).await.body.len(), LONG);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_of_a_response_stays_while_the_rest_waits() {
+    let finish_fails = Faults {
+        finish: Some(Unavailable),
+        ..Faults::default()
+    };
+    for faults in [append_fails(Unavailable), finish_fails] {
+        let store = Durable::default();
+        store.break_down(faults);
+        let limits = within(HOUR * 24, HOUR * 24);
+        let service = app(with_limits(store.clone(), limits).layer(), long);
+        let monitor = accepted(&service, post("/")).await;
+        tokio::time::sleep(HOUR * 5).await;
+        assert_eq!(get(&service, &monitor).await.status, 202);
+        store.break_down(Faults::default());
+        assert_eq!(outcome(&service, &monitor).await.body.len(), LONG);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -378,6 +434,15 @@ async fn a_completion_that_is_refused_leaves_nothing() {
     let remove = async |operations: &Operations, id| drop(operations.remove(id).await.unwrap());
     let (store, later) = completed(Faults::default(), remove).await;
     assert!(matches!(later, Ok(Settled::Unknown)), "{later:?}");
+    none_is_left(&store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_that_cannot_be_written_is_given_up_after_a_minute() {
+    let begun = Instant::now();
+    let (store, away) = completed(append_fails(Unavailable), async |_, _| {}).await;
+    assert!(matches!(&away, Err(CompleteError::Store(error)) if error.kind() == Unavailable));
+    assert!((60..=65).contains(&begun.elapsed().as_secs()));
     none_is_left(&store).await;
 }
 

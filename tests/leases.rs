@@ -61,6 +61,7 @@ const DEAF: Faults = Faults {
     down: false,
     renewals_hang: true,
     append: None,
+    finish: None,
     complete: None,
     read: None,
 };

@@ -54,6 +54,7 @@ use std::{
     fmt,
     num::NonZeroU16,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 /// One engine (store, runner, limits) seen through one face (dialect, mount, owner rule).
@@ -219,8 +220,9 @@ impl Operations {
     /// Ends an operation with a response from outside: from an event's subscriber, or another task. Its handler, if it
     /// still runs here, is stopped as by a cancel.
     ///
-    /// The response is read whole, within [`Limits::response_body`], and stored as a handler's would be. An operation that
-    /// has ended before [stands](Settled::Stands).
+    /// The response is read whole, within [`Limits::response_body`], and stored as a handler's would be; but a store that
+    /// can't take a long one in is not waited for longer than a minute. An operation that has ended before
+    /// [stands](Settled::Stands).
     ///
     /// # Errors
     ///
@@ -239,6 +241,8 @@ impl Operations {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        // Whoever calls can be told, and may have the response once more.
+        const PATIENCE: Duration = Duration::from_secs(60);
         let (head, body) = response.into_parts();
         if head.status.is_informational() {
             return Err(CompleteError::Interim);
@@ -258,7 +262,7 @@ impl Operations {
         };
         let limit = self.engine.limits.response_body;
         let begun = Capture::begin(&head, &target, body.size_hint().lower(), limit)?;
-        let stored = capture(&self.engine.store, begun, body).await?;
+        let stored = capture(&self.engine.store, begun, body, PATIENCE).await?;
         let is_failure = self.engine.is_failure(&head);
         let ending = Ending::with_response(stored, is_failure, self.engine.clock.wall());
         let settled = self.engine.end_now(id, ending).await;

@@ -15,35 +15,71 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Bytes that go into one chunk.
 pub(crate) const CHUNK: usize = 256 << 10;
 
-/// Appends a chunk, again and again for about a minute while the store can't answer: what it is part of can't be had
-/// once more.
+/// Appends a chunk, again and again for so long while the store can't answer: what it is part of can't be had once more.
 pub(crate) async fn append(
     blobs: &dyn Blobs,
     id: BlobId,
     index: u32,
     chunk: Bytes,
+    patience: Duration,
 ) -> Result<(), StoreError> {
-    const TRIES: u32 = 18;
+    let deadline = Instant::now().checked_add(patience);
     let mut backoff = Backoff::new();
-    for _ in 1..TRIES {
+    let mut wanted = Wanted::new((index > 0).then_some(id));
+    loop {
         let error = match blobs.append(id, index, chunk.clone()).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
         trace::store_failed("append", &error);
-        if !matches!(
+        let may_pass = matches!(
             error.kind(),
             StoreErrorKind::Unavailable | StoreErrorKind::Uncertain
-        ) {
+        );
+        if !may_pass || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Err(error);
         }
         backoff.pause(Duration::MAX).await;
+        wanted.still(blobs).await;
     }
-    blobs.append(id, index, chunk).await
+}
+
+/// What is there already of a blob that can't be written on, or named, just now: the sweep is kept from it.
+pub(super) struct Wanted {
+    blob: Option<BlobId>,
+    /// When the store last heard of it.
+    since: Instant,
+}
+
+impl Wanted {
+    pub(super) fn new(blob: Option<BlobId>) -> Self {
+        Self {
+            blob,
+            since: Instant::now(),
+        }
+    }
+
+    /// Appends the first chunk again, if it is time to.
+    pub(super) async fn still(&mut self, blobs: &dyn Blobs) {
+        const EVERY: Duration = Duration::from_secs(10 * 60);
+        // Later the sweep may be at it: a first chunk without the others would pass for the whole.
+        const AT_LATEST: Duration = Duration::from_secs(50 * 60);
+        let Some(blob) = self.blob else { return };
+        if !(EVERY..AT_LATEST).contains(&self.since.elapsed()) {
+            return;
+        }
+        let first = blobs.read(blob, 0).await;
+        if let Ok(Some(first)) = first
+            && blobs.append(blob, 0, first).await.is_ok()
+        {
+            self.since = Instant::now();
+        }
+    }
 }
 
 /// A blob that no record names: removed when it is dropped, or by the sweep where nothing can be spawned any more.

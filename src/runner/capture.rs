@@ -14,12 +14,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
+    time::Duration,
 };
 use tokio::task::coop;
 
 type Boxed<F> = Pin<Box<F>>;
 
-/// Takes the rest of a response in, within the limit and what room the store has.
+/// Takes the rest of a response in, within the limit and what room the store has. A store that can't answer is given
+/// `patience` with each chunk.
 #[expect(
     clippy::manual_async_fn,
     reason = "an async fn keeps its arguments twice"
@@ -28,6 +30,7 @@ pub(crate) fn capture<R>(
     store: &Arc<dyn Store>,
     mut capture: Capture,
     body: R,
+    patience: Duration,
 ) -> impl Future<Output = Result<StoredResponse, CompleteError>>
 where
     R: Body<Data = Bytes>,
@@ -41,7 +44,7 @@ where
         };
         let mut spill = store
             .blobs()
-            .map(|blobs| Box::new(Spill::new(store, blobs)));
+            .map(|blobs| Box::new(Spill::new(store, blobs, patience)));
         while !capture.is_bodiless() && !body.is_end_stream() {
             // A body that is always ready must let others have their turn, and its own limits.
             let frame = coop::cooperative(poll_fn(|cx| body.as_mut().poll_frame(cx)));
@@ -92,15 +95,17 @@ struct Spill<'a> {
     blobs: &'a dyn Blobs,
     blob: Option<Unnamed>,
     chunks: u32,
+    patience: Duration,
 }
 
 impl<'a> Spill<'a> {
-    fn new(store: &'a Arc<dyn Store>, blobs: &'a dyn Blobs) -> Self {
+    fn new(store: &'a Arc<dyn Store>, blobs: &'a dyn Blobs, patience: Duration) -> Self {
         Self {
             store,
             blobs,
             blob: None,
             chunks: 0,
+            patience,
         }
     }
 
@@ -152,7 +157,7 @@ impl<'a> Spill<'a> {
             .blob
             .get_or_insert_with(|| Unnamed::draw(self.store.clone()));
         let chunk = capture.spill(blob.id());
-        let appended = blob::append(self.blobs, blob.id(), self.chunks, chunk).await;
+        let appended = blob::append(self.blobs, blob.id(), self.chunks, chunk, self.patience).await;
         self.chunks += 1;
         appended.map_err(|error| match error.kind() {
             StoreErrorKind::Full => CompleteError::TooLarge,
@@ -209,7 +214,7 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let head = http::Response::new(()).into_parts().0;
         let begun = Capture::begin(&head, "/", 0, 10).unwrap();
-        let captured = capture(&store, begun, Full::<Bytes>::default());
+        let captured = capture(&store, begun, Full::<Bytes>::default(), Duration::ZERO);
         assert!(size_of_val(&captured) <= 256, "{}", size_of_val(&captured));
     }
 }

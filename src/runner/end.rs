@@ -1,6 +1,6 @@
 //! The end of an operation: concluded, written down, and told.
 
-use super::{BoxError, Captured, Hold, Reply, Task, backoff::Backoff};
+use super::{BoxError, Captured, Hold, Reply, Task, backoff::Backoff, blob::Wanted};
 use crate::{
     record::{Ending, Record, Stop},
     store::{Claim, Settled, Store, StoreError, StoreErrorKind},
@@ -251,6 +251,7 @@ async fn write(
     let (store, sighting) = (&task.engine().store, task.live.sighting());
     let deadline = Instant::now().checked_add(task.engine().limits.keep_for);
     let mut backoff = Backoff::new();
+    let mut wanted = Wanted::new(ending.as_ref().and_then(Ending::blob));
     let mut uncertain = false;
     while let Some(ours) = ending.as_ref().map(|ending| (ending.outcome, ending.at)) {
         let answer = match failed.take() {
@@ -285,6 +286,9 @@ async fn write(
             break;
         }
         backoff.pause(Duration::MAX).await;
+        if has_response && let Some(blobs) = store.blobs() {
+            wanted.still(blobs).await;
+        }
     }
     Settled::Unknown
 }

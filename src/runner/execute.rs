@@ -82,7 +82,8 @@ where
         let response = response.map_err(Failure::Inner)?;
         let (is_failure, head, begun, body) = begin(engine, target, terms, response, held)?;
         // In a box: while the handler runs, which may be long, no room is set aside for what comes after it.
-        let captured = Box::pin(capture(&engine.store, begun, body));
+        let patience = engine.limits.keep_for;
+        let captured = Box::pin(capture(&engine.store, begun, body, patience));
         let stored = beside(&mut drive, captured).await?;
         Ok(Captured {
             head,

@@ -251,8 +251,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 /// before is harmless. Once named, a blob is on disk where the record is.
 ///
 /// A blob that no operation names (any more) is removed by whoever knows that it is of no use, or else by
-/// [`sweep`](Store::sweep), an hour after the later of its last chunk and the end of the operation that named it: it may
-/// be being written, or read. One that no operation names any more goes earlier where its room is needed.
+/// [`sweep`](Store::sweep), an hour after the later of the last time a chunk was appended, be it again, and the end of the
+/// operation that named it: it may be being written, or read. Who can't write it on or name it for long appends its first
+/// chunk again. One that no operation names any more goes earlier where its room is needed.
 pub trait Blobs: fmt::Debug + Send + Sync {
     /// Bodies up to so many bytes are kept in their records.
     fn inline_limit(&self) -> usize;

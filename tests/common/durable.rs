@@ -65,6 +65,8 @@ pub(crate) struct Faults {
     pub(crate) renewals_hang: bool,
     /// Chunks from this one on can't be written, for this reason.
     pub(crate) append: Option<(u32, StoreErrorKind)>,
+    /// Nothing can be finished, for this reason.
+    pub(crate) finish: Option<StoreErrorKind>,
     /// Nothing can be completed, for this reason.
     pub(crate) complete: Option<StoreErrorKind>,
     /// Chunks from this one on can't be read, for this reason.
@@ -355,6 +357,9 @@ impl Store for Durable {
         ending: &'a mut Option<Ending>,
     ) -> StoreFuture<'a, Settled> {
         self.later(move || {
+            if let Some(kind) = self.faults().finish {
+                return Err(StoreError::new(kind));
+            }
             let blob = ending.as_ref().and_then(Ending::blob);
             let settled = now(self.inner.finish(claim, sighting, ending))?;
             self.name(blob.filter(|_| ending.is_none()), claim.id());
