@@ -15,7 +15,8 @@ use tower_lro::{
     Store,
     record::{Fingerprint, KeyUse, Outcome, Phase, Reason, Record, UniqueKey},
     store::{
-        Change, Clock, Created, Forget, Intent, Settled, SqliteOptions, SqliteStore, StoreErrorKind,
+        Change, Clock, Created, Forget, Held, Intent, Settled, SqliteOptions, SqliteStore,
+        StoreErrorKind,
     },
 };
 
@@ -174,6 +175,50 @@ async fn while_nothing_can_be_written_nobody_is_silent() {
     two.sweep(ALL).await.unwrap();
     clock.advance(LEASE + MOMENT);
     assert_eq!(two.sweep(ALL).await.unwrap().ended.len(), 2);
+}
+
+/// As on a full disk: everything can be read, and a sweep that finds nothing due has nothing to write.
+#[tokio::test]
+async fn while_nothing_fits_on_the_disk_nobody_is_silent() {
+    let place = Place::new();
+    let ((one, _), (two, clock)) = (process(&place), process(&place));
+    let held = accept(&one, 1).await;
+    let beat = [Held {
+        id: held.id(),
+        token: held.token(),
+        sighting: None,
+    }];
+    two.sweep(ALL).await.unwrap();
+    let sql = place.sql();
+    sql.execute_batch(
+        "CREATE TRIGGER full_nodes BEFORE UPDATE ON nodes BEGIN SELECT zeroblob(1 << 40); END;
+        CREATE TRIGGER full_meta BEFORE UPDATE ON meta BEGIN SELECT zeroblob(1 << 40); END;",
+    )
+    .unwrap();
+    for _ in 0..10 {
+        clock.advance(LEASE / 4);
+        assert!(one.renew(&beat).await.is_err());
+        match two.sweep(ALL).await {
+            Ok(swept) => assert!(swept.ended.is_empty()),
+            Err(error) => assert_eq!(error.kind(), StoreErrorKind::Unavailable),
+        }
+    }
+    sql.execute_batch("DROP TRIGGER full_nodes; DROP TRIGGER full_meta;")
+        .unwrap();
+    clock.advance(LEASE / 4);
+    assert!(two.sweep(ALL).await.unwrap().ended.is_empty());
+    assert!(renew(&one, &[&held]).await.is_empty());
+    assert!(matches!(finish(&one, &held, b"").await, Settled::Done(_)));
+    // Nor does it make immortal.
+    let held = accept(&one, 1).await;
+    two.sweep(ALL).await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(phase(&two, held.id()).await, Some(Phase::Accepted));
+        clock.advance(LEASE / 4 + MOMENT);
+        two.sweep(ALL).await.unwrap();
+    }
+    let lost = Phase::Ended(Outcome::Failed(Reason::Lost));
+    assert_eq!(phase(&two, held.id()).await, Some(lost));
 }
 
 #[tokio::test]

@@ -77,7 +77,8 @@ use std::{
 ///
 /// Claims lapse. A process shows that it lives by a counter that grows with each heartbeat; another that has seen it stand
 /// still for the [lease](SqliteOptions::lease), by its own monotonic clock, takes the process for dead, at its next
-/// sweep. A process that wakes up after that finds its claims void. Nobody's wall clock matters.
+/// sweep. A process that wakes up after that finds its claims void. Nobody's wall clock matters. While nothing can be
+/// written, as on a full disk, nobody is taken for dead: before a process judges another it writes, too.
 ///
 /// # Clocks
 ///

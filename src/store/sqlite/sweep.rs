@@ -154,9 +154,13 @@ impl Tx<'_> {
                     seen: now,
                 },
             };
-            if asked - other.seen > lease {
+            let silent = asked - other.seen;
+            if silent > lease {
                 dead.push(id);
             }
+            // It has missed a beat. That it could have been written is shown by writing: where the disk is full this fails,
+            // and nobody is silent.
+            self.done.has_written |= silent > lease / 3;
             others.insert(id, other);
         }
         self.mind.others = others;
