@@ -11,7 +11,7 @@ use common::{
 };
 use http::Request;
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, ready},
     num::NonZeroU16,
     pin::pin,
     sync::{
@@ -26,7 +26,7 @@ use tower::service_fn;
 use tower_lro::{
     Limits, Operations, Owner,
     record::{Outcome, Phase, Reason},
-    store::{ListQuery, MemoryLimits, Settled, StoreError, StoreErrorKind},
+    store::{ListQuery, MemoryLimits, Settled, StateSet, StoreError, StoreErrorKind},
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -560,6 +560,43 @@ async fn a_list_that_cannot_be_read_is_refused() {
     let answer = get(&app, "/operations").await;
     assert_eq!(told(&answer), (503, "unavailable".into(), Some("1")));
     assert!(operations.list(&ListQuery::all()).await.is_err());
+}
+
+/// What its filter leaves out is looked at as well.
+#[tokio::test(start_paused = true)]
+async fn a_list_of_few_among_many_asks_the_store_once() {
+    let store = Faulty::default();
+    let mut limits = Limits::default();
+    limits.accepted = 10_000;
+    let builder = Operations::builder().limits(limits);
+    let operations = builder.store(store.clone()).build().unwrap();
+    let work = |request: Request<Body>| {
+        let fails = request.uri().path() == "/fails";
+        ready(match fails {
+            true => Err(Fault::other("on purpose")),
+            false => Ok(ok("done")),
+        })
+    };
+    let service = app(operations.layer(), work);
+    let failed = accepted(&service, post("/fails")).await;
+    for _ in 0..3_000 {
+        accepted(&service, post("/work")).await;
+    }
+    quiet(&operations).await;
+    let mut query = ListQuery::all();
+    query.states = StateSet::default().with_name("failed");
+    let mut found = Vec::new();
+    loop {
+        let asked = store.calls(Verb::List).len();
+        let page = operations.list(&query).await.unwrap();
+        assert_eq!(store.calls(Verb::List).len(), asked + 1);
+        found.extend(page.records.iter().map(|record| record.id));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(found, [id_of(&failed)]);
 }
 
 #[tokio::test(start_paused = true)]
