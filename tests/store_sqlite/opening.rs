@@ -94,18 +94,40 @@ fn a_read_only_file_is_told_at_once() {
     }
     let place = Place::new();
     drop(place.open());
-    let set = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    set(&place.path(), 0o444);
-    set(place.directory(), 0o555);
-    let mut command = child("opening::a_read_only_file_is_told_at_once", &place.path());
+    allow(&place.path(), 0o444);
+    let told = opened_by_another(&place, "opening::a_read_only_file_is_told_at_once");
+    assert_eq!(told, "Some(ReadOnly)");
+}
+
+#[test]
+fn a_directory_in_which_nothing_can_be_made_is_told_as_read_only() {
+    const NAME: &str = "opening::a_directory_in_which_nothing_can_be_made_is_told_as_read_only";
+    if let Some(path) = file_of_child() {
+        return opens(&path);
+    }
+    let place = Place::new();
+    assert_eq!(opened_by_another(&place, NAME), "Some(ReadOnly)");
+    assert_eq!(fs::read_dir(place.directory()).unwrap().count(), 0);
+    // Nor a log beside a file that could be written.
+    drop(place.open());
+    allow(&place.path(), 0o666);
+    assert_eq!(opened_by_another(&place, NAME), "Some(ReadOnly)");
+}
+
+fn allow(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// What a user is told who can't write to the directory.
+fn opened_by_another(place: &Place, test: &str) -> String {
+    allow(place.directory(), 0o555);
+    let mut command = child(test, &place.path());
     if fs::metadata("/proc/self").is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0) {
         command.uid(65534);
     }
     let told = Running::start(command).hear("opened");
-    set(place.directory(), 0o755);
-    assert_eq!(told, "Some(ReadOnly)");
+    allow(place.directory(), 0o755);
+    told
 }
 
 fn opens(path: &Path) {

@@ -1,11 +1,11 @@
 use crate::{
-    record::Malformed,
+    record::{BlobId, Malformed},
     store::{StoreError, StoreErrorKind},
 };
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 use std::{
     error::Error,
-    fmt,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -59,7 +59,11 @@ impl SqliteError {
 
     pub(super) fn caused_by(error: rusqlite::Error, path: &Path) -> Self {
         use SqliteErrorKind::{Corrupt, Full, NotADatabase, NotShared, Other, ReadOnly};
+        let extended = error.sqlite_error().map(|error| error.extended_code);
         let kind = match error.sqlite_error_code() {
+            // The index of the log is as long as it needs to be from the start.
+            _ if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => Full,
+            Some(ErrorCode::CannotOpen) => why_nothing_can_be_made(path).unwrap_or(Other),
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => ReadOnly,
             Some(ErrorCode::NotADatabase) => NotADatabase,
             Some(ErrorCode::DatabaseCorrupt) => Corrupt,
@@ -84,6 +88,27 @@ impl SqliteError {
     #[must_use]
     pub const fn kind(&self) -> SqliteErrorKind {
         self.kind
+    }
+}
+
+/// SQLite does not tell why it could not make a file: so a file is made beside it. The file itself is not touched: to
+/// close it would let go of the locks that this process may have on it.
+fn why_nothing_can_be_made(path: &Path) -> Option<SqliteErrorKind> {
+    let beside = path.with_file_name(format!(".tower-lro-{}", BlobId::random().as_uuid()));
+    match fs::File::create_new(&beside) {
+        Ok(_) => {
+            let _ = fs::remove_file(beside);
+            None
+        }
+        Err(error) => match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Some(SqliteErrorKind::ReadOnly)
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Some(SqliteErrorKind::Full)
+            }
+            _ => None,
+        },
     }
 }
 
@@ -189,5 +214,21 @@ pub(super) fn kind(error: &rusqlite::Error) -> StoreErrorKind {
         Some(_) => StoreErrorKind::Unavailable,
         // What was read is not what was written.
         None => StoreErrorKind::Corrupt,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_whose_index_does_not_fit_tells_of_a_full_disk() {
+        let kind = |code| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            SqliteError::caused_by(error, Path::new("none")).kind()
+        };
+        assert_eq!(kind(ffi::SQLITE_IOERR_SHMSIZE), SqliteErrorKind::Full);
+        assert_eq!(kind(ffi::SQLITE_FULL), SqliteErrorKind::Full);
+        assert_eq!(kind(ffi::SQLITE_IOERR_READ), SqliteErrorKind::Other);
     }
 }
