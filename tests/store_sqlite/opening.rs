@@ -1,7 +1,8 @@
 //! Opening a file, of whatever kind.
 
 use super::support::{
-    Place, Running, accept, as_child, child, file_of_child, find, finish, phase, try_accept,
+    PATIENCE, Place, Running, accept, as_child, child, file_of_child, find, finish, phase,
+    try_accept,
 };
 use std::{
     fs,
@@ -9,6 +10,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::Command,
+    time::Instant,
 };
 use tower_lro::{
     Store,
@@ -63,10 +65,34 @@ fn the_database_of_another_program_is_left_alone() {
     assert_eq!(fs::read(place.path()).unwrap(), before);
 }
 
+/// It was killed: what it wrote last is in its log alone.
+#[test]
+fn the_log_of_another_program_is_left_alone() {
+    let (place, copy) = (Place::new(), Place::new());
+    let sql = place.sql();
+    sql.pragma_update(None, "journal_mode", "WAL").unwrap();
+    sql.execute_batch("CREATE TABLE diary (day TEXT)").unwrap();
+    let log = |place: &Place| place.directory().join("operations.db-wal");
+    fs::copy(place.path(), copy.path()).unwrap();
+    fs::copy(log(&place), log(&copy)).unwrap();
+    let both = || [copy.path(), log(&copy)].map(|path| fs::read(path).ok());
+    let before = both();
+    assert!(before.iter().flatten().all(|bytes| !bytes.is_empty()));
+    assert_eq!(refused(&copy.path()), SqliteErrorKind::NotOurs);
+    assert!(before == both(), "it was written to");
+}
+
 #[test]
 fn the_file_of_a_later_version_is_left_alone() {
     let place = Place::new();
     drop(place.open());
+    // Its threads have it open for a moment more: the last to close it takes the log in.
+    let log = place.directory().join("operations.db-wal");
+    let began = Instant::now();
+    while log.exists() {
+        assert!(began.elapsed() < PATIENCE, "it is never closed");
+        std::thread::yield_now();
+    }
     place.sql().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(place.path()).unwrap();
     let newer = SqliteErrorKind::Newer {

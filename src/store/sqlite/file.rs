@@ -39,6 +39,13 @@ impl File {
     }
 }
 
+/// What SQLite keeps beside the file.
+pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 #[cfg(unix)]
 type Identity = (u64, u64);
 

@@ -2,11 +2,12 @@
 
 use super::{
     error::{SqliteError, SqliteErrorKind},
+    file::beside,
     time::micros_of,
 };
 use crate::record::{Timestamp, VERSION};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
-use std::{path::Path, thread::sleep, time::Duration};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig, params};
+use std::{fs, path::Path, thread::sleep, time::Duration};
 
 /// "tlro", in the header of the file: what `file` shows, and what tells ours from another program's.
 const APPLICATION: u32 = 0x746c_726f;
@@ -41,8 +42,23 @@ pub(super) fn open(path: &Path, wall: Timestamp) -> Result<Connection, SqliteErr
     if sql.is_readonly("main").map_err(failed)? {
         return Err(SqliteError::new(SqliteErrorKind::ReadOnly, path));
     }
+    // To close it would take a log in that another program has left, before it is known whose it is.
+    let keep_log = |sql: &Connection, keep| {
+        sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)
+            .map_err(failed)
+    };
+    if has_log(path) {
+        keep_log(&sql, true)?;
+    }
     migrate(&mut sql, path, wall)?;
+    keep_log(&sql, false)?;
     Ok(sql)
+}
+
+/// Whether somebody has it open, or died while they had.
+fn has_log(path: &Path) -> bool {
+    let file = fs::canonicalize(path);
+    file.is_ok_and(|file| fs::metadata(beside(&file, "-wal")).is_ok_and(|log| log.len() > 0))
 }
 
 /// Opens the file, which is there, for reading.
