@@ -263,6 +263,32 @@ async fn a_file_that_is_moved_or_replaced_while_it_is_open_is_missed_until_it_is
     accept(&store, 1).await;
 }
 
+/// What is synced to a log that nobody can open is lost as well; and without its index two processes know nothing of each
+/// other.
+#[tokio::test]
+async fn a_log_that_is_moved_or_replaced_while_it_is_open_is_missed_until_it_is_back() {
+    let place = Place::new();
+    let store = place.open();
+    let claim = accept(&store, 1).await;
+    for suffix in ["wal", "shm"] {
+        let path = place.directory().join(format!("operations.db-{suffix}"));
+        let aside = place.directory().join("aside");
+        fs::rename(&path, &aside).unwrap();
+        for replaced in [false, true] {
+            if replaced {
+                fs::copy(&aside, &path).unwrap();
+            }
+            let refused = try_accept(&store, 1).await.unwrap_err();
+            assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
+            let unread = store.find(claim.id()).await.unwrap_err();
+            assert_eq!(unread.kind(), StoreErrorKind::Unavailable);
+        }
+        fs::rename(&aside, &path).unwrap();
+        assert_eq!(phase(&store, claim.id()).await, Some(Phase::Accepted));
+        accept(&store, 1).await;
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_full_says_so_and_goes_on_with_what_is_in_it() {
     let place = Place::new();

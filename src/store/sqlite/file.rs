@@ -1,4 +1,4 @@
-//! Whether the file is still where it was opened.
+//! Whether the file is still where it was opened, and what SQLite keeps beside it.
 
 use super::error::Fault;
 use crate::store::{StoreError, StoreErrorKind};
@@ -7,30 +7,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The path that the file was opened by, and which file that was.
+/// The path that the file was opened by, that of its log and of the log's index, and which files those were.
 #[derive(Debug)]
-pub(super) struct File {
-    path: PathBuf,
-    identity: Identity,
-}
+pub(super) struct File(Vec<(PathBuf, Identity)>);
 
 impl File {
+    /// Of a file that is open, and was read: from then to its close it has its log.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
-        Ok(Self {
-            identity: identity(&path)?,
-            path,
-        })
+        let known = |path: PathBuf| identity(&path).map(|identity| (path, identity));
+        let (log, index) = (beside(&path, "-wal"), beside(&path, "-shm"));
+        Ok(Self(vec![known(path)?, known(log)?, known(index)?]))
     }
 
-    /// Fails if it was removed or moved, or another stands in its place: what would be written then, nobody would find.
+    /// Fails if one was removed or moved, or another stands in its place: what would be written then, nobody would find.
     pub(super) fn stands(&self) -> Result<(), Fault> {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+        let is_gone = |(path, opened): &&(PathBuf, Identity)| {
+            !identity(path).is_ok_and(|found| found == *opened)
+        };
+        let Some((path, _)) = self.0.iter().find(is_gone) else {
             return Ok(());
-        }
+        };
         let cause = format!(
             "{}: the file was removed, moved or replaced while it was open",
-            self.path.display()
+            path.display()
         );
         Err(Fault::Refused(StoreError::caused_by(
             StoreErrorKind::Unavailable,

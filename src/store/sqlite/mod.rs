@@ -63,11 +63,13 @@ use std::{
 /// While the disk is full, verbs that write are [`Unavailable`](super::StoreErrorKind::Unavailable): new operations are
 /// refused, results are held in memory until there is room again, and what is on disk can be read.
 ///
-/// A file that is removed, moved or replaced while it is open is missed: every verb is
-/// [`Unavailable`](super::StoreErrorKind::Unavailable) until it is back. (Not on Windows, which lets nobody do so.)
+/// Beside the file stand its write-ahead log (`-wal`) and the log's index (`-shm`), which belong to it: what was written
+/// last is in the log alone, and of a young file that is all. The file must be on a disk of this machine: file systems of a
+/// network have neither the locks nor the memory that it is shared by. A symbolic link is followed once, when it is opened.
 ///
-/// Beside the file stand its write-ahead log (`-wal`) and its index (`-shm`), which belong to it. The file must be on a
-/// disk of this machine: file systems of a network have neither the locks nor the memory that it is shared by.
+/// Where one of the three is removed, moved or replaced while the file is open, it is missed: every verb is
+/// [`Unavailable`](super::StoreErrorKind::Unavailable) until it is back. (Not on Windows, which lets nobody do so.) What was
+/// in a log that does not come back is lost.
 ///
 /// # Several processes
 ///
