@@ -10,6 +10,7 @@ transcripts! {
     a_job_is_accepted_and_its_response_replayed = "success"
     a_job_may_be_asked_for_by_any_method = "methods-of-requests"
     what_is_one_way_is_never_heard_of = "one-way"
+    what_is_one_way_is_gone_for_its_key_too = "one-way-keys"
     a_wait_ends_with_the_response_or_503 = "wait"
     a_wait_without_a_place_is_over_at_once = "wait-full"
     a_post_reads_and_removes = "take"

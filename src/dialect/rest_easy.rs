@@ -23,7 +23,8 @@ use std::time::Duration;
 /// | `DELETE` job | 204: let go of, the work goes on | 204, forgotten |
 ///
 /// It is the parameter's presence that counts, not its value; with both it is `asynch`. The inner service sees neither.
-/// Requests without one are not deferred. What is one-way can't be asked for, and is let go of as it ends.
+/// Requests without one are not deferred. What is one-way can't be asked for, and is let go of as it ends: a repeat with its
+/// idempotency key is 202 before, and 410 after.
 ///
 /// `wait` is in milliseconds, and cut down to [`Limits::wait`](crate::Limits::wait). One that is no number above 0 is none;
 /// on an initiating request it is the inner service's. What has not ended when the time is over is 503, which is
