@@ -80,7 +80,9 @@ use std::{any::Any, borrow::Cow, fmt, num::NonZeroU16, sync::Arc, time::Duration
 pub trait Dialect: Any + fmt::Debug + Send + Sync {
     /// What this request asks of operations, if it is addressed to them: by its path, by its verb.
     ///
-    /// Asked by the status service, and by [`Wrapped`](crate::Wrapped) and the layer before they defer. `None`: it is not addressed to
+    /// Asked by the status service, by [`Wrapped`](crate::Wrapped) before it defers, and by the layer, which lets requests of
+    /// [operations](Address::Operation) pass. Where a router has taken a part of the mount away, `head` has the URI that the
+    /// client asked for. `None`: it is not addressed to
     /// them; the status service answers it with [`ProblemKind::Unknown`].
     fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address>;
 

@@ -59,10 +59,15 @@ impl Face {
     /// What the request asks of operations, if it is addressed to any. A router may have taken the mount away where it is
     /// `nested`; where it has taken a part of it, as from what is wrapped below `/api`, what the client asked for counts.
     pub(crate) fn address(&self, nested: bool, head: Head<'_>) -> Option<Address> {
-        let is_below = |uri: &&Uri| Route::new(&self.mount, false).tail(uri).is_some();
-        let asked = Some(head.uri).filter(is_below);
-        let uri = asked.or_else(|| Some(head.original()).filter(is_below));
-        let uri = uri.unwrap_or(head.uri);
+        let is_below = |uri: &Uri| Route::new(&self.mount, false).tail(uri).is_some();
+        let original = head.original();
+        let taken = || original.path().strip_suffix(head.uri.path());
+        let is_part = |taken: &str| taken.len() < self.mount.path().len();
+        let uri = if !is_below(head.uri) && is_below(original) && taken().is_some_and(is_part) {
+            original
+        } else {
+            head.uri
+        };
         let route = Route::new(&self.mount, nested);
         self.dialect.address(Head { uri, ..head }, route)
     }

@@ -43,7 +43,7 @@ where
         // A tunnel has no resource (RFC 9110, section 9.3.6), whatever its target looks like.
         let address = match *request.method() {
             Method::CONNECT => None,
-            // No router has taken the mount away: other paths are not ours.
+            // No router has taken all of the mount away: other paths are not ours.
             _ => operations.face.address(false, Head::of(&request)),
         };
         let kind = match address {

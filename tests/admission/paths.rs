@@ -160,7 +160,7 @@ async fn wrap_with_options_answers_under_the_mount_and_defers_by_them() {
 #[cfg(feature = "axum")]
 mod under_axum {
     use super::*;
-    use axum::{Router, body::Body, routing::post};
+    use axum::{Router, body::Body, middleware::map_request, routing::post};
     use http::StatusCode;
 
     async fn slow(path: axum::extract::MatchedPath) -> String {
@@ -251,6 +251,38 @@ mod under_axum {
             let answer = call(&app, "DELETE", &format!("{location}/result")).await;
             assert_eq!(answer.status(), 204);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_layer_behind_the_router_makes_of_a_path_counts() {
+        let operations = operations();
+        let id = client(&operations, &takes(secs(60))).submit().await.id();
+        let trimmed = map_request(async |mut request: Request<Body>| {
+            *request.uri_mut() = request.uri().path().trim_end_matches('/').parse().unwrap();
+            request
+        });
+        let app = Router::new().nest_service("/operations", operations.status_service());
+        let answer = call(&app.layer(trimmed), "GET", &format!("/operations/{id}/")).await;
+        assert_eq!(answer.status(), 202);
+    }
+
+    /// Clients know its monitors as `/jobs/jobs/{id}`, since the base URL has the prefix that is taken away.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrapped_below_a_prefix_like_its_mount_is_deferred() {
+        let builder = Operations::builder().mount("/jobs");
+        let operations = builder
+            .base_url("https://example.com/jobs")
+            .build()
+            .unwrap();
+        let inner = Router::new().route("/reports/{id}", post(slow));
+        let wrapped = map_body(operations.wrap(inner));
+        let app = Router::new().nest_service("/jobs", wrapped);
+        let accepted = call(&app, "POST", "/jobs/reports/7").await;
+        assert_eq!(accepted.status(), 202);
+        let location = accepted.headers()["location"].to_str().unwrap();
+        let monitor = location.strip_prefix("https://example.com").unwrap();
+        assert!(monitor.starts_with("/jobs/jobs/"), "{monitor}");
+        assert_eq!(call(&app, "GET", monitor).await.status(), 202);
     }
 
     fn map_body<S, R>(
