@@ -123,14 +123,8 @@ impl Desk<'_> {
             ask: Ask::Monitor,
             is_done: false,
         };
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = record.submission.method.clone();
-        parts.version = self.version;
-        let plain = Head::from(&parts);
-        let head = Head {
-            headers: self.conditions.as_deref().unwrap_or(plain.headers),
-            ..plain
-        };
+        let (unnamed, ()) = Request::new(()).into_parts();
+        let head = Head::from(self.asked.as_deref().unwrap_or(&unnamed));
         let sighting = self.engine.sighting(record);
         let sighting = sighting.as_ref();
         render(self.engine, self.face, record, sighting, asked, head).map(ResponseBody::own)

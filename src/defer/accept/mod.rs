@@ -136,8 +136,8 @@ struct Desk<'a> {
     /// How long the answer may be held back.
     hold: Duration,
     version: Version,
-    /// The fields of a request that names its operation: on which conditions it wants the answer.
-    conditions: Option<Box<HeaderMap>>,
+    /// A request that names its operation: on which conditions it wants the answer.
+    asked: Option<Box<request::Parts>>,
     /// What stands before the mount in the URLs of the answer.
     origin: Box<str>,
 }
@@ -174,9 +174,7 @@ impl<'a> Desk<'a> {
             opt_in,
             hold,
             version: head.version,
-            conditions: face
-                .is_named_by_request
-                .then(|| Box::new(head.headers.clone())),
+            asked: face.is_named_by_request.then(|| Box::new(head.clone())),
         }
     }
 
