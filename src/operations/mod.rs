@@ -40,7 +40,7 @@ use crate::{
     defer::DeferLayer,
     dialect::{Dialect, Mount},
     record::{Capture, Ending, OperationId, Queue, Record, Revision, Stop},
-    runner::{Worker, capture},
+    runner::{PATIENCE, Worker, capture},
     status::{StatusService, Wrapped},
     store::{
         Forget, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError, StoreErrorKind,
@@ -54,7 +54,6 @@ use std::{
     fmt,
     num::NonZeroU16,
     sync::{Arc, PoisonError},
-    time::Duration,
 };
 
 /// One engine (store, runner, limits) seen through one face (dialect, mount, owner rule).
@@ -221,7 +220,7 @@ impl Operations {
     /// still runs here, is stopped as by a cancel.
     ///
     /// The response is read whole, within [`Limits::response_body`], and stored as a handler's would be; but a store that
-    /// can't take a long one in is not waited for longer than a minute. An operation that has ended before
+    /// can't take a long one in is waited for no longer than a minute, with each 256 KiB. An operation that has ended before
     /// [stands](Settled::Stands).
     ///
     /// # Errors
@@ -241,8 +240,6 @@ impl Operations {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        // Whoever calls can be told, and may have the response once more.
-        const PATIENCE: Duration = Duration::from_secs(60);
         let (head, body) = response.into_parts();
         if head.status.is_informational() {
             return Err(CompleteError::Interim);
@@ -353,9 +350,13 @@ impl Operations {
         let (mut records, mut looks) = (Vec::new(), 0);
         loop {
             let page = self.engine.store.list(&asked).await?;
-            // Where it came short, its own filter has left out what it has looked at.
+            // Where it came short, its own filter has left out what it has looked at; and perhaps where it did not.
             let is_short = page.next.is_some() && page.records.len() < asked.limit.get().into();
-            looks += if is_short { LOOKS } else { page.records.len() };
+            looks += if is_short {
+                LOOKS
+            } else {
+                page.records.len().max(LOOKS / 8)
+            };
             for record in page.records {
                 let record = match record.phase().is_ended() {
                     true => record,

@@ -20,6 +20,9 @@ use tokio::time::Instant;
 /// Bytes that go into one chunk.
 pub(crate) const CHUNK: usize = 256 << 10;
 
+/// How long a store is waited for that can't take a chunk in, at least: whoever has the response may have it once more.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Appends a chunk, again and again for so long while the store can't answer: what it is part of can't be had once more.
 pub(crate) async fn append(
     blobs: &dyn Blobs,

@@ -1,6 +1,6 @@
 //! Calling the inner service, and taking in what it answers.
 
-use super::{BoxError, OperationHandle, Terms, Work, capture, drive::beside};
+use super::{BoxError, OperationHandle, PATIENCE, Terms, Work, capture, drive::beside};
 use crate::{
     operations::{CompleteError, Engine, Live, Turn},
     record::{Capture, Stop, StoredResponse, TooLarge},
@@ -82,7 +82,7 @@ where
         let response = response.map_err(Failure::Inner)?;
         let (is_failure, head, begun, body) = begin(engine, target, terms, response, held)?;
         // In a box: while the handler runs, which may be long, no room is set aside for what comes after it.
-        let patience = engine.limits.keep_for;
+        let patience = engine.limits.keep_for.max(PATIENCE);
         let captured = Box::pin(capture(&engine.store, begun, body, patience));
         let stored = beside(&mut drive, captured).await?;
         Ok(Captured {

@@ -14,7 +14,7 @@ mod worker;
 
 pub(crate) use self::worker::ATTEMPT;
 pub(crate) use self::{
-    blob::Reader,
+    blob::{PATIENCE, Reader},
     capture::capture,
     drive::Drive,
     execute::Captured,
