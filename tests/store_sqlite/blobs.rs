@@ -396,6 +396,27 @@ async fn streams_a_long_body(path: &Path) {
     println!("most {}", most.unwrap().trim().trim_end_matches(" kB"));
 }
 
+/// As what is left where the sweep came between two chunks, and the first was appended again after it.
+#[tokio::test]
+async fn a_blob_with_a_hole_is_named_by_nobody() {
+    let place = Place::new();
+    let (store, _) = open(&place);
+    let claim = accept(&store, 1).await;
+    let blob = write(&store, 1).await;
+    let last = Bytes::from(vec![0; CHUNK]);
+    store.append(blob, 2, last).await.unwrap();
+    let whole = 3 * CHUNK as u64;
+    let mut ending = Some(success_elsewhere(blob, whole));
+    let refused = store.finish(&claim, &started(5), &mut ending).await;
+    assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    let holed = request(Content::Blob {
+        id: blob,
+        len: whole,
+    });
+    let refused = store.create(&record(2), Intent::Queue(&holed)).await;
+    assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Corrupt);
+}
+
 #[tokio::test]
 async fn a_body_whose_beginning_was_swept_away_is_no_body() {
     let place = Place::new();

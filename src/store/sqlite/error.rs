@@ -94,6 +94,8 @@ impl SqliteError {
 /// SQLite does not tell why it could not make a file: so a file is made beside it. The file itself is not touched: to
 /// close it would let go of the locks that this process may have on it.
 fn why_nothing_can_be_made(path: &Path) -> Option<SqliteErrorKind> {
+    let file = fs::canonicalize(path);
+    let path = file.as_deref().unwrap_or(path);
     let beside = path.with_file_name(format!(".tower-lro-{}", BlobId::random().as_uuid()));
     match fs::File::create_new(&beside) {
         Ok(_) => {

@@ -80,7 +80,8 @@ use std::{
 /// Claims lapse. A process shows that it lives by a counter that grows with each heartbeat; another that has seen it stand
 /// still for the [lease](SqliteOptions::lease), by its own monotonic clock, takes the process for dead, at its next
 /// sweep. A process that wakes up after that finds its claims void. Nobody's wall clock matters. While nothing can be
-/// written, as on a full disk, nobody is taken for dead: before a process judges another it writes, too.
+/// written, as on a full disk, processes of one lease, of a second or more, take nobody for dead: before they judge they
+/// write, too.
 ///
 /// # Clocks
 ///
@@ -161,7 +162,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// See [`SqliteErrorKind`]. The file is left as it was.
+    /// See [`SqliteErrorKind`]. The file is left as it was, but for what SQLite itself undoes of a program's that died.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SqliteError> {
         SqliteOptions::default().open(path)
     }

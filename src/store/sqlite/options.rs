@@ -138,7 +138,8 @@ impl SqliteOptions {
     ///
     /// # Errors
     ///
-    /// See [`SqliteErrorKind`](super::SqliteErrorKind). The file is left as it was.
+    /// See [`SqliteErrorKind`](super::SqliteErrorKind). The file is left as it was, but for what SQLite itself undoes of a
+    /// program's that died.
     pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, SqliteError> {
         SqliteStore::open_with(path.as_ref(), self)
     }

@@ -10,7 +10,7 @@ use super::{
     writer::Done,
 };
 use crate::{
-    record::{BlobId, Ending, OperationId, Record, Timestamp, UniqueKey},
+    record::{BlobId, Ending, OperationId, Record, StoredResponse, Timestamp, UniqueKey},
     store::{Change, StoreErrorKind},
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params};
@@ -365,7 +365,8 @@ impl<'w> Tx<'w> {
         let blob = record.ending().and_then(Ending::blob);
         let mut size = record.size() as u64;
         if let Some(blob) = blob {
-            size += self.name_blob(blob)?;
+            let len = record.response().map_or(0, StoredResponse::body_len);
+            size += self.name_blob(blob, len)?;
         }
         let now = self.now;
         let values = params![
@@ -555,13 +556,14 @@ impl<'w> Tx<'w> {
 
     // --- blobs
 
-    /// The blob is an operation's from here on, and so are its bytes: so many.
-    pub(super) fn name_blob(&mut self, blob: BlobId) -> Result<u64, Fault> {
+    /// The blob is an operation's from here on, and so are its bytes: so many, or it is not the whole body.
+    pub(super) fn name_blob(&mut self, blob: BlobId, len: u64) -> Result<u64, Fault> {
         let size = self.write_returning(sql::NAME_BLOB, [blob.as_uuid().as_bytes()], |row| {
             row.get(0)
         })?;
         // What was swept away meanwhile is not to be found missing by whoever reads it.
-        Ok(size.map(unsigned).ok_or(StoreErrorKind::Corrupt)?)
+        let whole = size.map(unsigned).filter(|size| *size == len);
+        Ok(whole.ok_or(StoreErrorKind::Corrupt)?)
     }
 
     /// The blob is nobody's from here on. Gives its bytes, which go on to count until their room is needed, unless that is

@@ -128,7 +128,7 @@ impl Tx<'_> {
             let blob = request.body().blob();
             let mut size = bytes;
             if let Some(blob) = blob {
-                match self.name_blob(blob) {
+                match self.name_blob(blob, request.body().len()) {
                     Ok(more) => size += more,
                     Err(fault) => {
                         // Whoever is refused has nothing here.
