@@ -28,6 +28,14 @@ async fn stands_detached(house: &House, monitor: &str) {
     assert_eq!(result.refusal(), (404, "result-not-ready".into()));
 }
 
+/// Completed from outside it ends, and gives everything back.
+async fn is_completed(house: &House, monitor: &str) {
+    let done = house.operations.complete(id_of(monitor), ok("done"));
+    done.await.unwrap();
+    assert_eq!(house.outcome(monitor).await.text(), "done");
+    all_is_given_back(house).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_detached_operation_ends_when_it_is_completed() {
     let house = detaching(3600);
@@ -102,13 +110,7 @@ async fn a_client_that_waits_is_answered_when_the_operation_is_detached() {
         .await;
     assert!(before.elapsed() < seconds(1));
     stands_detached(&house, &monitor).await;
-    house
-        .operations
-        .complete(id_of(&monitor), ok("done"))
-        .await
-        .unwrap();
-    assert_eq!(house.outcome(&monitor).await.text(), "done");
-    all_is_given_back(&house).await;
+    is_completed(&house, &monitor).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,13 +132,7 @@ async fn what_becomes_of_a_handler_that_has_detached_does_not_matter() {
         });
         let monitor = house.accepted(post("/work")).await;
         stands_detached(&house, &monitor).await;
-        house
-            .operations
-            .complete(id_of(&monitor), ok("done"))
-            .await
-            .unwrap();
-        assert_eq!(house.outcome(&monitor).await.text(), "done");
-        all_is_given_back(&house).await;
+        is_completed(&house, &monitor).await;
     }
 }
 

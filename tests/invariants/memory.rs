@@ -10,6 +10,19 @@ fn slice(buffer: &Bytes, piece: &str) -> Bytes {
     buffer.slice(at..at + piece.len())
 }
 
+/// A body and its trailers, all of them pieces of the buffer.
+fn poured(buffer: &Bytes) -> Body {
+    let sum = HeaderValue::from_maybe_shared(slice(buffer, "a sum")).unwrap();
+    let trailers = [(HeaderName::from_static("x-sum"), sum)];
+    let mut frames = [
+        Frame::data(slice(buffer, "the body; ")),
+        Frame::data(slice(buffer, "more of it")),
+        Frame::trailers(trailers.into_iter().collect()),
+    ]
+    .into_iter();
+    pour(move |_| Poll::Ready(frames.next().map(Ok)))
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_kept_pins_nothing() {
     let operations = operations(|_| {});
@@ -41,18 +54,10 @@ async fn what_is_kept_pins_nothing() {
     let buffer = buffer.freeze();
     let uri = |piece| Uri::from_maybe_shared(slice(&buffer, piece)).unwrap();
     let value = |piece| HeaderValue::from_maybe_shared(slice(&buffer, piece)).unwrap();
-    let mut trailers = HeaderMap::new();
-    trailers.insert("x-sum", value("a sum"));
-    let mut frames = [
-        Frame::data(slice(&buffer, "the body; ")),
-        Frame::data(slice(&buffer, "more of it")),
-        Frame::trailers(trailers),
-    ]
-    .into_iter();
     let request = Request::post(uri(" /work?x=1".trim()))
         .header("x-custom", value("a value"))
         .extension(axum::extract::OriginalUri(uri("/api/work?x=1")))
-        .body(pour(move |_| Poll::Ready(frames.next().map(Ok))))
+        .body(poured(&buffer))
         .unwrap();
     assert!(!buffer.is_unique());
     let monitor = accepted(&app, request).await;
@@ -80,15 +85,7 @@ async fn what_is_kept_of_a_response_pins_nothing() {
     let inner = move |_| {
         let buffer = shared.lock().unwrap().take().unwrap();
         let value = |piece| HeaderValue::from_maybe_shared(slice(&buffer, piece)).unwrap();
-        let mut trailers = HeaderMap::new();
-        trailers.insert("x-sum", value("a sum"));
-        let mut frames = [
-            Frame::data(slice(&buffer, "the body; ")),
-            Frame::data(slice(&buffer, "more of it")),
-            Frame::trailers(trailers),
-        ]
-        .into_iter();
-        let mut response = Response::new(pour(move |_| Poll::Ready(frames.next().map(Ok))));
+        let mut response = Response::new(poured(&buffer));
         response.headers_mut().insert("x-custom", value("a value"));
         *response.status_mut() = StatusCode::CREATED;
         ready(Ok(response))
