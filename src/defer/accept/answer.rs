@@ -111,20 +111,21 @@ impl Desk<'_> {
     /// The answer to a poll of what has just ended within the wait.
     async fn polled_first<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
         match self.engine.store.find(record.id).await {
-            Ok(Lookup::Found(record)) => self.polled(&record),
-            Ok(_) => self.refusal(Problem::new(ProblemKind::Expired).into()),
-            Err(error) => self.refusal(self.unavailable(&error).into()),
+            Ok(Lookup::Found(record)) => self.polled(&record, None),
+            Ok(_) => self.refusal(Problem::new(ProblemKind::Expired).into(), None),
+            Err(error) => self.refusal(self.unavailable(&error).into(), None),
         }
     }
 
-    /// The answer to a poll, on its conditions.
-    fn polled<R>(&self, record: &Record) -> Response<ResponseBody<R>> {
+    /// The answer to a poll, on its conditions: by its head, or by what is remembered of that.
+    fn polled<R>(&self, record: &Record, head: Option<Head<'_>>) -> Response<ResponseBody<R>> {
         let asked = Asked {
             ask: Ask::Monitor,
             is_done: false,
         };
         let (unnamed, ()) = Request::new(()).into_parts();
-        let head = Head::from(self.asked.as_deref().unwrap_or(&unnamed));
+        let remembered = || Head::from(self.asked.as_deref().unwrap_or(&unnamed));
+        let head = head.unwrap_or_else(remembered);
         let sighting = self.engine.sighting(record);
         let sighting = sighting.as_ref();
         render(self.engine, self.face, record, sighting, asked, head).map(ResponseBody::own)
@@ -156,13 +157,17 @@ impl Desk<'_> {
             // Ids are random: nothing that exists has this one.
             (Kept::Existing(_), None) => upload::full(self.engine).into(),
         };
-        self.refusal(refusal)
+        self.refusal(refusal, None)
     }
 
-    pub(super) fn refusal<R>(&self, refusal: Refusal) -> Response<ResponseBody<R>> {
+    pub(super) fn refusal<R>(
+        &self,
+        refusal: Refusal,
+        head: Option<Head<'_>>,
+    ) -> Response<ResponseBody<R>> {
         match refusal {
             Refusal::Problem(problem) => own(self.face.dialect.problem(&problem, &self.opt_in)),
-            Refusal::Poll(record) => self.polled(&record),
+            Refusal::Poll(record) => self.polled(&record, head),
             Refusal::Checked(response) => own(*response),
             Refusal::Repeat(record) => match record.ending() {
                 // The first time it was answered at once: so it is again.

@@ -52,15 +52,18 @@ where
     let (head, body) = request.into_parts();
     let body = Upload::new(body, head.version);
     async move {
-        let desk = Desk::new(&layer, &head);
+        let mut desk = Desk::new(&layer, &head);
         let mut body = pin!(body);
         // In a scope of its own, or the answer would take its room in the future's next state as well.
         let later = {
             let mut read = Extent::None;
             let begun = match desk.receive(&head, body.as_mut(), &mut read).await {
-                Ok(received) => desk.begin(inner, &layer.make, head, received),
+                Ok(received) => {
+                    desk.remember(&head);
+                    desk.begin(inner, &layer.make, head, received)
+                }
                 Err(refusal) => Begun::Refused(Box::new(Refused {
-                    response: desk.refusal(refusal),
+                    response: desk.refusal(refusal, Some(Head::from(&head))),
                     read,
                     version: head.version,
                     headers: head.headers,
@@ -136,7 +139,7 @@ struct Desk<'a> {
     /// How long the answer may be held back.
     hold: Duration,
     version: Version,
-    /// A request that names its operation: on which conditions it wants the answer.
+    /// A request that names its operation, once that is begun: on which conditions it wants the answer.
     asked: Option<Box<request::Parts>>,
     /// What stands before the mount in the URLs of the answer.
     origin: Box<str>,
@@ -174,7 +177,14 @@ impl<'a> Desk<'a> {
             opt_in,
             hold,
             version: head.version,
-            asked: face.is_named_by_request.then(|| Box::new(head.clone())),
+            asked: None,
+        }
+    }
+
+    /// Its answer may be that to a poll, and the request has gone to the inner service by then.
+    fn remember(&mut self, head: &request::Parts) {
+        if self.face.is_named_by_request {
+            self.asked = Some(Box::new(head.clone()));
         }
     }
 
