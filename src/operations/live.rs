@@ -348,7 +348,7 @@ impl Registry {
     }
 
     fn shard(&self, id: OperationId) -> &Shard {
-        &self.shards[(id.hash64() >> 32) as usize % SHARDS]
+        &self.shards[OperationId::part(id.hash64(), SHARDS)]
     }
 
     /// Grows when what is known of an operation is removed, and of some others.

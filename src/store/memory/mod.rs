@@ -130,9 +130,7 @@ impl MemoryStore {
     }
 
     fn shard_of(&self, hash: u64) -> &Shard {
-        // Not the seven top bits, by which a table tells the items of a bucket apart, and not the low ones, by which it
-        // chooses the bucket.
-        &self.shards[(hash >> 51) as usize % SHARDS]
+        &self.shards[OperationId::part(hash, SHARDS)]
     }
 
     fn look_up(&self, id: OperationId) -> Lookup {

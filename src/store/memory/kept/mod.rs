@@ -729,18 +729,4 @@ mod tests {
         let reruns = |shard: &super::super::Shard| shard.read(|kept| kept.reruns.len());
         assert_eq!(store.shards.iter().map(reruns).sum::<usize>(), 0);
     }
-
-    #[test]
-    fn shards_are_used_evenly() {
-        let clock = Clock::manual(SystemTime::now());
-        let store = MemoryStore::new(MemoryLimits::default(), clock.clone());
-        for _ in 0..OPERATIONS {
-            create(&store, &clock);
-        }
-        let mean = OPERATIONS / store.shards.len();
-        for shard in &store.shards {
-            let kept = shard.read(|kept| kept.entries.len());
-            assert!(kept > mean / 2 && kept < mean * 2, "{kept}");
-        }
-    }
 }
