@@ -60,10 +60,12 @@ impl Face {
     /// `nested`; where it has taken a part of it, as from what is wrapped below `/api`, what the client asked for counts.
     pub(crate) fn address(&self, nested: bool, head: Head<'_>) -> Option<Address> {
         let is_below = |uri: &Uri| Route::new(&self.mount, false).tail(uri).is_some();
+        let is_part_taken = |original: &Uri| {
+            let taken = original.path().strip_suffix(head.uri.path());
+            taken.is_some_and(|taken| !taken.is_empty() && taken.len() < self.mount.path().len())
+        };
         let original = head.original();
-        let taken = || original.path().strip_suffix(head.uri.path());
-        let is_part = |taken: &str| taken.len() < self.mount.path().len();
-        let uri = if !is_below(head.uri) && is_below(original) && taken().is_some_and(is_part) {
+        let uri = if is_part_taken(original) && !is_below(head.uri) && is_below(original) {
             original
         } else {
             head.uri
