@@ -51,6 +51,29 @@ async fn the_wait_is_for_the_whole_response_not_only_its_head() {
     assert_eq!(client.get(&answer.location()).await.body, "slow");
 }
 
+/// Servers take a body at its word that knows its length, and the field beside it as well: of a client that reads by the
+/// field, the rest would be the next answer.
+#[tokio::test(start_paused = true)]
+async fn a_response_in_time_is_told_as_long_as_it_is() {
+    for (status, told) in [
+        (200, Some("4")),
+        (204, None),
+        (205, Some("0")),
+        (304, Some("3")),
+    ] {
+        let handler = handler(move |_| async move {
+            let slow = Slow(Some(Box::pin(sleep(secs(4)))));
+            let response = Response::builder().status(status);
+            let response = response.header("content-length", "3");
+            response.body(slow.boxed_unsync()).unwrap()
+        });
+        let client = client(&operations(), &handler);
+        let answer = client.send(preferring("wait=5")).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("content-length"), told, "{status}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_response_that_is_whole_when_the_wait_ends_wins() {
     let operations = operations();

@@ -16,7 +16,8 @@ use crate::{
     store::{Lookup, StoreError, StoreErrorKind},
 };
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, header};
+use http_body::Body;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -70,6 +71,7 @@ impl Desk<'_> {
                 let mut response = Response::new(body);
                 if let Some(head) = captured.head {
                     response = Response::from_parts(*head, response.into_body());
+                    correct_length(&mut response);
                 }
                 Ok(self.at_once(record, response))
             }
@@ -197,6 +199,22 @@ impl Desk<'_> {
                 _ => self.stopped(Stop::Lost.outcome()),
             }
         })
+    }
+}
+
+/// Servers let a body pass that knows its length, whatever length stands beside it, and the client would read the rest
+/// as the next answer. The length of a 304 is that of another response.
+fn correct_length(response: &mut Response<ReplyBody>) {
+    let (status, length) = (response.status(), response.body().size_hint().exact());
+    let headers = response.headers_mut();
+    if let Some(length) = length
+        && status != StatusCode::NOT_MODIFIED
+        && headers.contains_key(header::CONTENT_LENGTH)
+    {
+        match status {
+            StatusCode::NO_CONTENT => headers.remove(header::CONTENT_LENGTH),
+            _ => headers.insert(header::CONTENT_LENGTH, length.into()),
+        };
     }
 }
 
