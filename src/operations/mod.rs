@@ -432,7 +432,7 @@ pub struct Usage {
 pub enum CompleteError {
     /// The response is an interim one (1xx), which ends nothing.
     Interim,
-    /// The body of the response failed.
+    /// The body of the response failed, or ended before its `Content-Length`.
     Body(Box<dyn Error + Send + Sync>),
     /// The response is longer than [`Limits::response_body`], or finds no room in the store.
     TooLarge,

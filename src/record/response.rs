@@ -1,4 +1,5 @@
 use super::{BlobId, Content, end_to_end::keep_of_response, reference::rewrite};
+use crate::header::lines;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 use std::fmt;
@@ -169,6 +170,8 @@ pub(crate) struct Capture {
     /// The head's fields, and what is held of the body.
     buffer: Vec<u8>,
     trailers: Vec<u8>,
+    /// Length of the body by its head's account; 0 where that gives none.
+    told: u64,
     limit: u64,
     /// What of the body is in a blob, and so no longer in the buffer.
     blob: Option<(BlobId, u64)>,
@@ -214,6 +217,7 @@ impl Capture {
             fields_end,
             buffer,
             trailers: Vec::new(),
+            told: body_length(head).unwrap_or(0),
             limit,
             blob: None,
         })
@@ -235,13 +239,23 @@ impl Capture {
 
     /// Whether what is taken in is, and `more` bytes with it.
     fn is_within_limit(&self, more: usize) -> Result<(), TooLarge> {
-        let in_blob = self.blob.map_or(0, |(_, len)| len);
-        let here = self.held() + self.trailers.len() + more;
-        if in_blob + here as u64 > self.limit {
+        let more = self.trailers.len() + more;
+        if self.body_len() + more as u64 > self.limit {
             Err(TooLarge)
         } else {
             Ok(())
         }
+    }
+
+    fn body_len(&self) -> u64 {
+        let in_blob = self.blob.map_or(0, |(_, len)| len);
+        in_blob + self.held() as u64
+    }
+
+    /// Whether the body is shorter than its head has told. What was sent so is not whole (RFC 9112, section 8), and a
+    /// replay with a length of its own would seem to be.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.body_len() < self.told
     }
 
     /// Bytes of the body that are held here.
@@ -282,6 +296,13 @@ impl Capture {
             bytes: self.buffer.into(),
         }
     }
+}
+
+/// Of the body that follows this head, by its own account.
+fn body_length(head: &response::Parts) -> Option<u64> {
+    let told = lines(&head.headers, header::CONTENT_LENGTH).next()?;
+    let told = told.to_str().ok()?.parse().ok();
+    told.filter(|_| !is_bodiless(head.status))
 }
 
 /// `Content-Length` is made anew wherever there is a body; a 304 has none, and tells the length of another's.

@@ -54,6 +54,10 @@ where
                 spilling.await?;
             }
         }
+        if capture.is_cut_off() {
+            let why = "the body ended before the length that its head tells";
+            return Err(CompleteError::Body(why.into()));
+        }
         if let Some(spill) = &mut spill {
             Box::pin(spill.rest(&mut capture)).await?;
             spill.name();

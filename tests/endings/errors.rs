@@ -40,6 +40,19 @@ async fn an_error_in_the_body_is_a_failure() {
     fails_as(&inner, 500, "errored").await;
 }
 
+/// As it was sent, no server would have let it pass for whole (RFC 9112, section 8).
+#[tokio::test(start_paused = true)]
+async fn a_body_that_ends_before_its_length_is_a_failure() {
+    let inner = house(|_| {
+        let mut half = Some(Frame::data("half".into()));
+        let mut response = Response::new(pour(move |_| Poll::Ready(half.take().map(Ok))));
+        let headers = response.headers_mut();
+        headers.insert(http::header::CONTENT_LENGTH, 8.into());
+        Box::pin(ready(Ok(response)))
+    });
+    fails_as(&inner, 500, "errored").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_interim_response_is_a_failure() {
     let inner = house(|_| {
