@@ -205,27 +205,67 @@ fn with_target(mut request: Request<Full<Bytes>>, target: &str) -> Request<Full<
     request
 }
 
+/// axum's router adds the length of a body that knows it, and has none to HEAD.
 #[cfg(feature = "axum")]
-#[tokio::test(start_paused = true)]
-async fn behind_axum_a_head_that_is_not_modified_has_no_length() {
-    let operations = shared();
-    let report = axum::routing::get(async || "done").layer(operations.layer());
-    let app = axum::Router::new().route("/report", report);
-    let ask = |method, tag: http::HeaderValue| {
+mod behind_axum {
+    use super::*;
+    use axum::{Router, body::Body, routing::get};
+    use http::{HeaderName, HeaderValue};
+
+    async fn ask(app: &Router, method: Method, tag: &HeaderValue) -> Response<Body> {
         let request = Request::builder().uri("/report").method(method);
         let request = request.header(header::IF_NONE_MATCH, tag);
-        app.clone()
-            .oneshot(request.body(axum::body::Body::empty()).unwrap())
-    };
-    let none = http::HeaderValue::from_static("\"none\"");
-    ask(Method::GET, none.clone()).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let whole = ask(Method::HEAD, none).await.unwrap();
-    assert_eq!(whole.headers()[header::CONTENT_LENGTH], "4");
-    let tag = whole.headers()[header::ETAG].clone();
-    let unchanged = ask(Method::HEAD, tag).await.unwrap();
-    assert_eq!(unchanged.status(), 304);
-    assert_eq!(unchanged.headers().get(header::CONTENT_LENGTH), None);
+        let request = request.body(Body::empty()).unwrap();
+        app.clone().oneshot(request).await.unwrap()
+    }
+
+    fn length(response: &Response<Body>) -> Option<&str> {
+        let length = response.headers().get(header::CONTENT_LENGTH)?;
+        length.to_str().ok()
+    }
+
+    /// Where the report is there.
+    async fn reporting(report: axum::routing::MethodRouter) -> Router {
+        let app = Router::new().route("/report", report.layer(shared().layer()));
+        ask(&app, Method::GET, &NONE).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        app
+    }
+
+    static NONE: HeaderValue = HeaderValue::from_static("\"none\"");
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_modified_has_no_length() {
+        let app = reporting(get(async || "done")).await;
+        let whole = ask(&app, Method::HEAD, &NONE).await;
+        assert_eq!(length(&whole), Some("4"));
+        let tag = &whole.headers()[header::ETAG];
+        for method in [Method::HEAD, Method::GET] {
+            let unchanged = ask(&app, method.clone(), tag).await;
+            assert_eq!(unchanged.status(), 304);
+            assert_eq!(length(&unchanged), None, "{method}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_of_what_has_trailers_has_no_more_length_than_the_get() {
+        let report = async || {
+            let trailers = std::future::ready(Some(Ok(http::HeaderMap::from_iter([(
+                HeaderName::from_static("x-sum"),
+                HeaderValue::from_static("9"),
+            )]))));
+            Body::new(Body::from("done").with_trailers(trailers))
+        };
+        let app = reporting(get(report)).await;
+        for method in [Method::GET, Method::HEAD] {
+            let whole = ask(&app, method.clone(), &NONE).await;
+            assert_eq!(
+                (whole.status(), length(&whole)),
+                (StatusCode::OK, None),
+                "{method}"
+            );
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

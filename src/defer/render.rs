@@ -61,7 +61,7 @@ pub(crate) fn render(
         if !if_none_match_holds(head.headers, tag) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response.headers_mut().remove(header::CONTENT_TYPE);
-            return response.map(|_| ReplyBody::default());
+            return response.map(|_| ReplyBody::untold());
         }
     }
     // What stands for the result where there is one, such as a redirect to it, is not its delivery.
@@ -109,10 +109,10 @@ pub(crate) fn without_body(response: Response<ReplyBody>, head: Head<'_>) -> Res
     );
     // On HTTP/2 hyper tells no length of what is empty.
     let is_told = |length: &u64| *length > 0 || head.version <= Version::HTTP_11;
-    if has_none {
+    let Some(length) = body.size_hint().exact().filter(|_| !has_none) else {
         return Response::from_parts(parts, ReplyBody::untold());
-    }
-    if let Some(length) = body.size_hint().exact().filter(is_told) {
+    };
+    if is_told(&length) {
         parts.headers.insert(header::CONTENT_LENGTH, length.into());
     }
     Response::from_parts(parts, ReplyBody::default())
