@@ -68,3 +68,24 @@ async fn a_client_that_goes_away_while_it_is_asked_leaves_nothing() {
     assert!(gone.await.is_err());
     assert_eq!(operations.usage(), Usage::default());
 }
+
+/// A cache that has kept it must not answer those with it who are not deferred, and so not checked.
+#[tokio::test(start_paused = true)]
+async fn what_it_refuses_varies_where_admission_does() {
+    let operations = operations();
+    let asked = operations.layer().when(admit::asked());
+    for (layer, vary) in [(asked, Some("prefer")), (operations.layer(), None)] {
+        let layer = layer.check(async |_| {
+            let refusal = Response::builder().status(404);
+            let refusal = refusal.header("cache-control", "max-age=60");
+            Err(refusal.body(Bytes::new()).unwrap())
+        });
+        let client = Client(layer.wrap(takes(secs(1))));
+        let fields = [("prefer", "respond-async")];
+        let refused = client.send(request("GET", "/reports", &fields)).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.header("vary")),
+            (404, vary)
+        );
+    }
+}

@@ -170,7 +170,12 @@ impl Desk<'_> {
         match refusal {
             Refusal::Problem(problem) => own(self.face.dialect.problem(&problem, &self.opt_in)),
             Refusal::Poll(record) => self.polled(&record, head),
-            Refusal::Checked(response) => own(*response),
+            Refusal::Checked(mut response) => {
+                if self.options.admit.reads_prefer() || self.face.dialect.reads_prefer() {
+                    vary_by_prefer(response.headers_mut());
+                }
+                own(*response)
+            }
             Refusal::Repeat(record) => match record.ending() {
                 // The first time it was answered at once: so it is again.
                 Some(ending) if ending.answered => self.answered_before(&record),
