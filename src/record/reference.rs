@@ -56,12 +56,15 @@ fn bytes_of(text: &str) -> Option<Vec<u8>> {
 ///
 /// - the reference has a scheme, a host or an absolute path,
 /// - it has characters in it that no reference can have, or
-/// - the target is not an absolute path (`*`, say).
+/// - the target is neither an absolute path nor a query alone (`*`, say).
 pub(crate) fn resolve<'r>(target: &str, reference: &'r str) -> Cow<'r, str> {
-    if !target.starts_with('/') || !is_relative(reference) {
+    if !target.starts_with(['/', '?']) || !is_relative(reference) {
         return Cow::Borrowed(reference);
     }
-    let base = Parts::of(target);
+    let mut base = Parts::of(target);
+    if base.path.is_empty() {
+        base.path = "/";
+    }
     let Parts {
         path,
         query,
@@ -396,6 +399,15 @@ mod tests {
             ("../../g", "/g"),
         ] {
             assert_resolves(BASE, reference, expected);
+        }
+    }
+
+    /// `GET http://example.com?x=1` has an empty path, which is the same as `/` (RFC 9110, section 4.2.3).
+    #[test]
+    fn a_target_without_a_path_is_the_root() {
+        for (reference, expected) in [("7", "/7"), ("?y", "/?y"), ("", "/?x=1"), ("#s", "/?x=1#s")]
+        {
+            assert_resolves("?x=1", reference, expected);
         }
     }
 
