@@ -10,7 +10,7 @@ use drive::{
     App, Body, Fault, accepted, app, full, get, ok, outcome, post, pour, quiet, until, with,
 };
 use durable::Durable;
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use std::{
@@ -135,6 +135,23 @@ async fn a_worker_puts_back_what_is_not_stored() {
             .text()
             .contains("cookie=restored")
     );
+}
+
+/// HTTP/2 lets names through that `HeaderName::from_bytes` refuses.
+#[tokio::test(start_paused = true)]
+async fn a_name_with_quotes_hides_no_other_field_from_a_worker() {
+    let web = over(MemoryStore::default());
+    let tier = app(web.layer().accept_only(), never);
+    work(&web, echo);
+    let mut request = post("/");
+    let quoted = HeaderName::from_lowercase(b"x-\"quoted\"").unwrap();
+    request
+        .headers_mut()
+        .insert(quoted, HeaderValue::from_static("1"));
+    // As a layer outside would.
+    let monitor = accepted(&tier, with(request, "x-custom", "1")).await;
+    let answer = outcome(&tier, &monitor).await;
+    assert!(answer.text().contains("custom=1"), "{}", answer.text());
 }
 
 #[tokio::test(start_paused = true)]

@@ -726,6 +726,23 @@ mod tests {
     }
 
     #[test]
+    fn names_that_only_http_2_has_come_back() {
+        let quoted = HeaderName::from_lowercase(b"x-\"quoted\"").unwrap();
+        let mut head = Request::new(()).into_parts().0;
+        head.headers
+            .insert(quoted.clone(), HeaderValue::from_static("1"));
+        head.headers
+            .insert("x-after", HeaderValue::from_static("2"));
+        let body = Content::Inline(Bytes::new());
+        let request = StoredRequest::capture(&head, &head.uri, body, Some(&head.headers), &[]);
+        let read = StoredRequest::decode(&request.encode()).unwrap();
+        for fields in [read.fields(), read.trailers()] {
+            let names: Vec<_> = fields.map(|(name, _)| name.to_string()).collect();
+            assert_eq!(names, [quoted.as_str(), "x-after"]);
+        }
+    }
+
+    #[test]
     fn every_reason_has_a_number() {
         // Written out, so that a new reason stops here.
         let number = |reason| match reason {
