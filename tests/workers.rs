@@ -155,6 +155,18 @@ async fn a_name_with_quotes_hides_no_other_field_from_a_worker() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_client_names_in_connection_reaches_a_worker_all_the_same() {
+    let web = over(MemoryStore::default());
+    let tier = app(web.layer().accept_only(), never);
+    work(&web, echo);
+    let request = with(post("/"), "connection", "close, x-custom");
+    // As a layer outside would.
+    let monitor = accepted(&tier, with(request, "x-custom", "1")).await;
+    let answer = outcome(&tier, &monitor).await;
+    assert!(answer.text().contains("custom=1"), "{}", answer.text());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hook_that_panics_ends_its_operation_alone() {
     let web = over(Durable::default());
     let tier = app(web.layer().accept_only(), never);

@@ -4,27 +4,35 @@
 //! connection. Some fields speak of the first connection only (RFC 9110, section 7.6.1), and some are only true of
 //! the first message: those must not be kept.
 //!
-//! A sender may declare any field to be about the connection, by naming it in `Connection`. It must not name a field
-//! "intended for all recipients of the content", and here such a wish is not granted: otherwise a client could send
-//! `Connection: content-type` or `Connection: x-forwarded-for` and have the handler see another request than the
-//! layers outside of it have examined. The exempt fields are
+//! A sender may declare any field to be about the connection, by naming it in `Connection`. Of a request nothing is dropped
+//! for that: its connection has ended here, and layers outside have read and set fields since. Otherwise a client could
+//! send `Connection: content-type`, or name the field in which a layer tells who it is, and have the handler see another
+//! request than these layers have let pass.
+//!
+//! Of a response what is named is dropped, but for what a sender must not name: fields "intended for all recipients of
+//! the content". These are
 //!
 //! - `Content-*` (except `Content-Length`, which is never kept), without which stored bytes are misread,
 //! - `If-*`, without which a guarded write turns into a blind one,
 //! - `Host`, `Authorization`, `Cookie`, `Forwarded` and `X-Forwarded-*`: who asks, and for what,
 //! - `Cache-Control`, `Location`, `Set-Cookie`, `Vary` and `WWW-Authenticate`: what the client is to do next.
-//!
-//! Every other field that is named is dropped.
 
 use std::collections::HashSet;
 
 use crate::header::lines;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 
-/// The fields of any message, or its trailers, that are not about one connection; repeats in their order.
+/// The fields to keep of a request that is run later, or of its trailers; repeats in their order.
+pub(crate) fn keep_of_request(
+    headers: &HeaderMap,
+) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    headers.iter().filter(|(name, _)| !is_hop_by_hop(name))
+}
+
+/// The fields of a response, or its trailers, that are not about one connection; repeats in their order.
 ///
 /// Allocates only if `Connection` names a field that is present.
-pub(crate) fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     let named = named_by_connection(headers);
     headers
         .iter()

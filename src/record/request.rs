@@ -1,6 +1,6 @@
 use super::{
     Content,
-    end_to_end::end_to_end,
+    end_to_end::keep_of_request,
     response::{Fields, put},
 };
 use bytes::Bytes;
@@ -41,11 +41,11 @@ impl StoredRequest {
         let stays = |(name, _): &(&HeaderName, _)| {
             !without.contains(name) && *name != http::header::CONTENT_LENGTH
         };
-        for (name, value) in end_to_end(&head.headers).filter(stays) {
+        for (name, value) in keep_of_request(&head.headers).filter(stays) {
             put(&mut buffer, name, value);
         }
         let fields_end = buffer.len();
-        for (name, value) in trailers.into_iter().flat_map(end_to_end).filter(stays) {
+        for (name, value) in trailers.into_iter().flat_map(keep_of_request).filter(stays) {
             put(&mut buffer, name, value);
         }
         buffer.shrink_to_fit();
