@@ -743,6 +743,21 @@ mod tests {
     }
 
     #[test]
+    fn a_request_of_the_longest_uri_comes_back() {
+        const LONGEST: usize = u16::MAX as usize - 1;
+        let query = "x".repeat(LONGEST - "http://h?".len());
+        let mut head = Request::new(()).into_parts().0;
+        head.uri = format!("http://h?{query}").parse().unwrap();
+        let body = Content::Inline(Bytes::new());
+        let request = StoredRequest::capture(&head, &head.uri, body, None, &[]);
+        for read in [StoredRequest::decode(&request.encode()).unwrap(), request] {
+            for uri in [read.uri(), read.original()] {
+                assert_eq!((uri.path(), uri.query()), ("/", Some(&*query)));
+            }
+        }
+    }
+
+    #[test]
     fn every_reason_has_a_number() {
         // Written out, so that a new reason stops here.
         let number = |reason| match reason {

@@ -34,9 +34,9 @@ impl StoredRequest {
         without: &[HeaderName],
     ) -> Self {
         let mut buffer = Vec::new();
-        buffer.extend_from_slice(head.uri.to_string().as_bytes());
+        buffer.extend_from_slice(written(&head.uri).as_bytes());
         let uri_end = buffer.len();
-        buffer.extend_from_slice(original.to_string().as_bytes());
+        buffer.extend_from_slice(written(original).as_bytes());
         let original_end = buffer.len();
         let stays = |(name, _): &(&HeaderName, _)| {
             !without.contains(name) && *name != http::header::CONTENT_LENGTH
@@ -118,6 +118,19 @@ impl StoredRequest {
                 Content::Inline(bytes) => bytes.len(),
                 Content::Blob { .. } => 0,
             }
+    }
+}
+
+/// Bytes of the longest text that is a URI, by `http`'s own check.
+const LONGEST: usize = u16::MAX as usize - 1;
+
+/// The URI as text that is one again. With a slash for the path that it lacks, or put together from the parts that HTTP/2 has,
+/// it may be too long for one: then without its host.
+fn written(uri: &Uri) -> String {
+    let text = uri.to_string();
+    match uri.path_and_query() {
+        Some(path) if text.len() > LONGEST => path.to_string(),
+        _ => text,
     }
 }
 
