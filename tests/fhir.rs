@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use std::{convert::Infallible, time::Duration};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_lro::{
-    Fhir, OperationHandle, Operations,
+    Fhir, Limits, OperationHandle, Operations,
     dialect::{Dialect, View, X_PROGRESS},
     store::StoreErrorKind,
 };
@@ -208,6 +208,30 @@ async fn who_polls_as_often_as_told_is_never_told_off_and_who_does_not_is() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     for _ in 0..10 {
         assert_eq!(poll(&operations, &accepted).await.status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_polls_as_told_is_not_told_off_though_the_handler_would_have_longer_than_a_day() {
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    let mut limits = Limits::default();
+    limits.run_time = 2 * WEEK;
+    let builder = Operations::builder().dialect(Fhir::bulk()).limits(limits);
+    let operations = builder.build().unwrap();
+    let inner = service_fn(|request: Request<Full<Bytes>>| async move {
+        let operation = request.extensions().get::<OperationHandle>();
+        operation.unwrap().retry_after(WEEK);
+        tokio::time::sleep(WEEK).await;
+        Ok::<_, Infallible>(response(200, "application/json", "{}"))
+    });
+    let service = operations.layer().layer(inner);
+    let accepted = collected(service.oneshot(kick_off()).await.unwrap()).await;
+    tokio::task::yield_now().await;
+    for _ in 0..3 {
+        let pending = poll(&operations, &accepted).await;
+        let wait = pending.headers()[header::RETRY_AFTER].to_str().unwrap();
+        assert_eq!((pending.status().as_u16(), wait), (202, "86400"));
+        tokio::time::sleep(Duration::from_secs(86_400)).await;
     }
 }
 
