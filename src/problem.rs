@@ -55,6 +55,8 @@ pub enum ProblemKind {
     Full,
     /// The server is shutting down: 503.
     Draining,
+    /// The request's target is too long: 414.
+    TargetTooLong,
     /// The request is too long: 413.
     TooLarge,
     /// The request did not arrive whole: 400.
@@ -148,6 +150,12 @@ impl ProblemKind {
                 "Shutting down",
                 S::SERVICE_UNAVAILABLE,
                 "The server is shutting down and takes on nothing new.",
+            ),
+            Self::TargetTooLong => (
+                "target-too-long",
+                "Target too long",
+                S::URI_TOO_LONG,
+                "The target of the request is longer than it may be.",
             ),
             Self::TooLarge => (
                 "too-large",

@@ -224,6 +224,10 @@ impl Style {
                 own("The body is too long", Some(413), &["too-large"]),
             ),
             (
+                "414",
+                own("The target is too long", Some(414), &["target-too-long"]),
+            ),
+            (
                 "422",
                 own(
                     "The key was used for another request; or the job failed",

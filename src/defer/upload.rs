@@ -124,6 +124,11 @@ where
     })
 }
 
+pub(super) fn target_too_long(limit: usize) -> Problem {
+    let detail = format!("The target of the request is longer than {limit} bytes.");
+    Problem::new(ProblemKind::TargetTooLong).detail(detail)
+}
+
 pub(super) fn too_large(limit: u64) -> Problem {
     let detail = format!("The request body is longer than {limit} bytes.");
     Problem::new(ProblemKind::TooLarge).detail(detail)

@@ -470,7 +470,7 @@ fn issue(kind: ProblemKind) -> &'static str {
     match kind {
         K::Unknown | K::Expired | K::Cancelled => "not-found",
         K::ResultNotReady | K::Full | K::Draining | K::Unavailable => "transient",
-        K::TooLarge => "too-long",
+        K::TargetTooLong | K::TooLarge => "too-long",
         K::UploadFailed => "incomplete",
         K::UploadTimeout | K::TimedOut => "timeout",
         K::KeyInvalid | K::QueryInvalid => "invalid",

@@ -23,7 +23,8 @@ use std::borrow::Cow;
 ///
 /// GETs are the same whose method, target and `Accept`, `Accept-Charset`, `Accept-Encoding` and `Accept-Language` are, of
 /// one owner: they join one operation. So there must be an [owner rule](crate::Builder::owner), or
-/// [shared keys](crate::Builder::shared_keys). Other methods are not deferred, nor are requests that an owner rule takes for
+/// [shared keys](crate::Builder::shared_keys). Hosts are not told apart: who answers for several takes an `Operations` for
+/// each, or an owner rule that tells them apart. Other methods are not deferred, nor are requests that an owner rule takes for
 /// nobody's. HEAD is answered as the GET would be where that has begun, without the body, and begins nothing: otherwise it
 /// goes to the inner service. A failure that it shows is still to be told to a GET.
 ///

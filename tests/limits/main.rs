@@ -33,6 +33,7 @@ const MIB: u64 = 1 << 20;
 type Bound = (&'static str, &'static str, fn(&Limits) -> bool);
 
 const BOUNDS: &[Bound] = &[
+    ("target", "8 KiB", |limits| limits.target == 8 << 10),
     ("request_body", "2 MiB", |limits| {
         limits.request_body == 2 * MIB
     }),
@@ -220,6 +221,7 @@ fn a_value_that_cannot_be_is_refused_by_its_name_outside_of_a_runtime() {
     }
     type Zero = (&'static str, fn(&mut Limits), bool);
     let zeros: &[Zero] = &[
+        ("target", |limits| limits.target = 0, false),
         ("running", |limits| limits.running = 0, false),
         ("stored", |limits| limits.stored = 0, false),
         ("stored_bytes", |limits| limits.stored_bytes = 0, false),

@@ -37,6 +37,24 @@ async fn a_request_body_over_its_bound_is_413() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_over_its_bound_is_414() {
+    let handler = takes(secs(1));
+    let operations = limited(|limits| limits.target = 10).build().unwrap();
+    let client = with(&operations, &handler);
+    for target in ["/12345678/0", "/123456?890"] {
+        let request = Request::post(target).header("expect", "100-continue");
+        let answer = client.send(request.body(unread()).unwrap()).await;
+        answer.is_problem(414, "target-too-long");
+    }
+    is_idle(&operations);
+    assert_eq!(handler.calls(), 0);
+    for target in ["/12345678/", "/123456?89", "http://example.com/1234567/9"] {
+        let request = Request::post(target).body(full("")).unwrap();
+        assert_eq!(client.send(request).await.status, 202, "{target}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_layer_may_take_longer_and_shorter_requests() {
     let operations = limited(|limits| limits.request_body = 10).build().unwrap();
     for (bytes, takes_eleven) in [(5, false), (11, true), (u64::MAX, true)] {

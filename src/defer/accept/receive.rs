@@ -57,6 +57,10 @@ impl Desk<'_> {
         if engine.is_draining() {
             return Err(upload::draining(engine).into());
         }
+        let longest = engine.limits.target;
+        if Head::from(head).target().len() > longest {
+            return Err(upload::target_too_long(longest).into());
+        }
         let owner = self.face.principal(head.into());
         let key = self.key(head.into(), owner.as_ref())?;
         if upload::declared(head.into(), &*body) > limit {

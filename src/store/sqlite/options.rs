@@ -78,7 +78,8 @@ impl SqliteOptions {
 
     /// Bytes of requests, until their ends, and of responses, those that are coming in included. Default: 4 GiB.
     ///
-    /// The file takes about 500 bytes beside them for each operation.
+    /// The file takes about 500 bytes beside them for each operation, the target of its request, and what its handler has
+    /// told.
     pub const fn bytes(mut self, at_most: u64) -> Self {
         self.bytes = at_most;
         self
