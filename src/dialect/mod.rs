@@ -46,7 +46,7 @@ pub use self::{
 };
 
 use crate::{
-    header::{PREFERENCE_APPLIED, Prefer, applied, idempotency_key},
+    header::{PREFERENCE_APPLIED, Prefer, applied, idempotency_key, whole_seconds},
     problem::{Problem, ProblemKind},
     record::{
         Content, Ending, OperationId, Phase, Record, Report, Revision, Sighting, StoredResponse,
@@ -642,16 +642,12 @@ impl<'a> View<'a> {
         self.links
     }
 
-    /// Seconds after which a client should ask again, as [`retry_after`](crate::header::retry_after) tells them: what the handler
-    /// says, or else what is set. Never 0, which clients take for "not given", nor more than a day.
+    /// Seconds after which a client should ask again: what the handler says, or else what is set. Never 0, which clients take
+    /// for "not given", nor more than a day, as [`retry_after`](crate::header::retry_after) tells it.
     #[must_use]
     pub fn retry_after(&self) -> u32 {
         let told = self.report().and_then(|report| report.retry_after);
-        let seconds = told.map_or(self.retry_after, |delay| {
-            u32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
-        });
-        const DAY: u32 = 86_400;
-        seconds.clamp(1, DAY)
+        told.map_or(self.retry_after, whole_seconds)
     }
 
     /// The inner service's response, if it ended with one.

@@ -61,6 +61,7 @@ mod list;
 mod prefer;
 mod retry_after;
 
+pub(crate) use self::retry_after::whole_seconds;
 pub use self::{
     entity_tag::{if_match_holds, if_none_match_holds},
     idempotency_key::{IDEMPOTENCY_KEY, InvalidKey, idempotency_key},

@@ -63,10 +63,14 @@ pub fn retry_after(seconds: u32) -> HeaderValue {
 /// ```
 #[must_use]
 pub fn retry_after_for(delay: Duration) -> HeaderValue {
-    let seconds = delay
-        .as_secs()
-        .saturating_add(u64::from(delay.subsec_nanos() > 0));
-    retry_after(u32::try_from(seconds).unwrap_or(u32::MAX))
+    retry_after(whole_seconds(delay))
+}
+
+/// The seconds that a delay is told as.
+pub(crate) fn whole_seconds(delay: Duration) -> u32 {
+    let begun = u64::from(delay.subsec_nanos() > 0);
+    let seconds = u32::try_from(delay.as_secs().saturating_add(begun));
+    seconds.unwrap_or(u32::MAX).clamp(1, MAX_SECONDS)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{
     polls::Polls,
 };
 use crate::{
+    header::whole_seconds,
     record::{Phase, Record, Stop},
     store::{Clock, Store},
 };
@@ -69,8 +70,7 @@ impl Engine {
 
     /// Seconds for `Retry-After` on refusals.
     pub(crate) fn retry_after(&self) -> u32 {
-        let seconds = self.limits.retry_after.as_millis().div_ceil(1000);
-        u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
+        whole_seconds(self.limits.retry_after)
     }
 }
 
