@@ -27,6 +27,7 @@ fn as_debug(written: &str) -> String {
     let seconds = |seconds| format!("{:?}", Duration::from_secs(seconds));
     match unit {
         "" => number.to_string(),
+        "KiB" => (number << 10).to_string(),
         "MiB" => (number << 20).to_string(),
         "s" => seconds(number),
         "min" => seconds(number * 60),
@@ -61,6 +62,7 @@ fn the_guide_lists_every_limit_with_its_default() {
 #[test]
 fn the_readme_lists_the_limits_with_their_defaults() {
     let names = [
+        ("target of a request", "target"),
         ("request body", "request_body"),
         ("all uploads in progress", "uploading_bytes"),
         ("time of an upload", "upload_time"),
@@ -75,6 +77,7 @@ fn the_readme_lists_the_limits_with_their_defaults() {
         ("held at most", "wait"),
         ("readers of one operation", "readers_per_operation"),
         ("readers in all", "readers"),
+        ("told to ask again after", "retry_after"),
     ];
     let told: BTreeMap<&str, &str> = rows(README)
         .filter(|row| row.len() == 4)
