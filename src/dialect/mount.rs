@@ -1,6 +1,6 @@
 use super::Head;
 use crate::record::{ID_LEN, OperationId};
-use http::{HeaderValue, Uri, header};
+use http::{HeaderValue, Uri, header, uri::Authority};
 use std::fmt;
 
 /// Where a dialect is served: a path prefix, and the base URL before it where clients are told absolute URLs.
@@ -94,6 +94,9 @@ fn check_base(base: &str) -> Result<(), &'static str> {
         (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
             Err("must not hold credentials")
         }
+        (Some("http" | "https"), Some(authority)) if !has_lawful_port(authority) => {
+            Err("has a port that is none")
+        }
         (Some("http" | "https"), Some(_)) if uri.query().is_some() => Err("must not hold a query"),
         (Some("http" | "https"), Some(_)) if !uri.path().bytes().all(may_stand_in_a_path) => {
             Err("has a character that no path has")
@@ -101,6 +104,12 @@ fn check_base(base: &str) -> Result<(), &'static str> {
         (Some("http" | "https"), Some(_)) => Ok(()),
         _ => Err("is no absolute http or https URL"),
     }
+}
+
+/// Whether its port can be one, if it has any: a URI may have digits there as many as it likes.
+fn has_lawful_port(authority: &Authority) -> bool {
+    let behind_host = &authority.as_str()[authority.host().len()..];
+    matches!(behind_host, "" | ":") || authority.port_u16().is_some()
 }
 
 /// A mount, seen from where a request has arrived.

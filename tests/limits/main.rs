@@ -294,6 +294,8 @@ fn what_else_cannot_be_is_refused_by_its_name() {
         "https://example.com/a\"b",
         "https://example.com/{id}",
         "https://example.com/ä",
+        "https://example.com:65536",
+        "https://[::1]:99999/api",
     ] {
         assert_eq!(
             refused(Operations::builder().base_url(base)).option,
