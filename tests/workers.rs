@@ -367,6 +367,17 @@ async fn a_drain_hands_back_what_has_not_begun_though_it_may_run_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_looks_seldom_ends_with_the_drain() {
+    let operations = over(Durable::default());
+    let worker = operations.worker("default", service_fn(never));
+    let worker = tokio::spawn(worker.poll_every(Duration::MAX).run());
+    tokio::time::sleep(seconds(5)).await;
+    operations.drain(seconds(1)).await;
+    let ended = tokio::time::timeout(seconds(1), worker).await;
+    ended.expect("it has nothing to do").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_removed_while_it_runs_is_stopped() {
     let operations = over(MemoryStore::default());
     let service = app(operations.layer(), never);

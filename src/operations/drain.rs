@@ -37,6 +37,8 @@ pub(super) struct Drain {
     handed_back: AtomicU64,
     /// Operations that were detached, had not ended, and whose tasks are over.
     left_detached: AtomicU64,
+    /// Told when it begins.
+    begun: Notify,
     /// Told when nothing is pending any more.
     idle: Notify,
 }
@@ -75,6 +77,7 @@ impl Operations {
         engine.drain_for(deadline.saturating_add(WIND_UP));
         let before = engine.drain.tally();
         engine.drain.is_on.store(true, Ordering::SeqCst);
+        engine.drain.begun.notify_waiters();
         let pending = engine.places.close();
         engine.hub.all();
         let mut unreachable = 0;
@@ -130,6 +133,16 @@ impl Operations {
 impl Engine {
     pub(crate) fn is_draining(&self) -> bool {
         self.drain.is_on.load(Ordering::SeqCst)
+    }
+
+    /// Waits until a drain begins.
+    pub(crate) async fn draining(&self) {
+        let begun = self.drain.begun.notified();
+        tokio::pin!(begun);
+        begun.as_mut().enable();
+        if !self.is_draining() {
+            begun.await;
+        }
     }
 
     /// Work was interrupted, kept or not.

@@ -139,6 +139,7 @@ where
             if is_idle {
                 // Woken for nothing now and then, and late at worst.
                 let news = tokio::time::timeout(self.poll_every, claimable(&mut *changes));
+                let news = unless(engine.draining(), news);
                 if unless(&mut dropped, news).await.is_err() {
                     return;
                 }
