@@ -24,7 +24,7 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tower::service_fn;
 use tower_lro::{
     Limits, MemoryStore, OperationHandle, Operations, Store,
-    record::Sighting,
+    record::{Revision, Sighting},
     store::{Claim, Settled, StoreErrorKind},
 };
 
@@ -296,6 +296,34 @@ fn claims_outlive_the_runtime_in_which_they_were_seen_to() {
         let polled = with(request("GET", &monitor), "prefer", "wait=3");
         let polled = send(&elsewhere, polled).await.unwrap();
         assert_eq!(polled.status, 202, "{}", polled.text());
+    });
+}
+
+/// With real time: each runtime has its own.
+#[test]
+fn who_waits_hears_of_others_though_the_runtime_is_gone_that_listened() {
+    let store = Durable::default();
+    let (here, there) = (over(store.apart()), over(store.apart()));
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(1).enable_all().build().unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    second.block_on(async {
+        let id = id_of(&accepted(&app(there.layer(), never), post("/")).await);
+        until("it runs", || there.usage().running == 1).await;
+        let watch =
+            move |here: Operations| async move { here.changed(id, Revision(u64::MAX)).await };
+        first.spawn(watch(here.clone()));
+        until("one waits", || here.usage().readers == 1).await;
+        let told = tokio::spawn(watch(here.clone()));
+        until("both wait", || here.usage().readers == 2).await;
+        first.shutdown_background();
+        until("one waits", || here.usage().readers == 1).await;
+        there.cancel(id).await.unwrap();
+        let told = tokio::time::timeout(seconds(5), told).await;
+        let record = told.expect("it waits for ever").unwrap().unwrap();
+        assert!(record.unwrap().phase().is_ended());
     });
 }
 

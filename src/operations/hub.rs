@@ -83,6 +83,14 @@ impl Hub {
         }
     }
 
+    /// What one task did for all who wait is done no longer: they are to look again, and one of them takes it on. Not if it
+    /// went by a panic of the store's, which would come again at once.
+    pub(super) fn left(&self) {
+        if !std::thread::panicking() {
+            self.all();
+        }
+    }
+
     /// Everybody is to look again.
     pub(crate) fn all(&self) {
         let topics: Vec<_> = self.topics().values().cloned().collect();
@@ -144,7 +152,6 @@ impl Reader {
                 topic: topic.clone(),
             }
         };
-        listen(engine);
         if engine.heartbeat.is_some() {
             // Of what ran in a process that is dead, nobody would ever tell.
             Sweeper::wake(engine);
@@ -154,6 +161,8 @@ impl Reader {
 
     /// Resolves at the next change that comes after the future was made.
     pub(crate) fn news(&self, until: Until) -> tokio::sync::futures::Notified<'_> {
+        // Who listened may have gone with another runtime.
+        listen(&self.engine);
         match until {
             Until::Ended => self.topic.ended.notified(),
             Until::Changed => self.topic.changed.notified(),
@@ -221,13 +230,14 @@ pub(super) fn listen(engine: &Arc<Engine>) {
     });
 }
 
-/// Says that nobody listens any more when the task goes, be it with its runtime.
+/// Says that nobody listens any more when the task goes, be it with its runtime. Whoever waits elsewhere goes on with it.
 struct Listening(Weak<Engine>);
 
 impl Drop for Listening {
     fn drop(&mut self) {
         if let Some(engine) = self.0.upgrade() {
             engine.hub.listening.give_up();
+            engine.hub.left();
         }
     }
 }

@@ -92,6 +92,7 @@ impl Drop for Awake {
             engine.sweeper.plan.take_back();
             engine.sweeper.awake.give_up();
             engine.sweeper.lost.store(true, Ordering::Relaxed);
+            engine.hub.left();
         }
     }
 }

@@ -295,3 +295,32 @@ fn its_time_runs_out_though_the_runtime_is_gone_that_took_it_on() {
         client.call(poll).await.is_problem(504, "timed-out");
     });
 }
+
+#[test]
+fn who_waits_is_told_that_its_time_is_up_though_the_runtime_is_gone_that_took_it_on() {
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(1).enable_all().build().unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let operations = limited(|limits| limits.run_time = Duration::from_secs(1));
+    let operations = operations.build().unwrap();
+    let handler = with_handle(|handle| async move { handle.detach().await.unwrap() });
+    let client = client(&operations, &handler);
+    let id = first.block_on(async {
+        let accepted = client.submit().await;
+        start_of(&operations, accepted.id()).await;
+        settled().await;
+        accepted.id()
+    });
+    second.block_on(async {
+        let waits = operations.changed(id, Revision(u64::MAX));
+        let told = async {
+            let goes = async { first.shutdown_background() };
+            tokio::join!(waits, goes).0
+        };
+        let told = tokio::time::timeout(secs(10), told).await;
+        let record = told.expect("it waits for ever").unwrap().unwrap();
+        assert!(record.phase().is_ended());
+    });
+}

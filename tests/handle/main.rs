@@ -33,7 +33,7 @@ use tokio::{
 use tower_lro::{
     CompleteError, MemoryStore, MetadataError, OperationHandle, OperationId, Operations, Owner,
     Record, Usage, Wrapped,
-    record::{Content, Outcome, Reason},
+    record::{Content, Outcome, Reason, Revision},
     store::{ListQuery, Settled, StateSet},
 };
 
