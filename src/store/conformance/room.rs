@@ -284,8 +284,10 @@ pub async fn the_oldest_tombstone_falls_first(make: Make) {
         let again = subject.create(Draft::key(&index.to_string())).await;
         assert_eq!(matches!(again, Ok(Created::New(_))), index < 2, "{index}");
     }
+    // Claims may have lapsed as well.
     subject.clock.advance(TOMBSTONE_FOR);
-    assert_eq!(subject.sweep().await.done, 3);
+    assert!(subject.sweep().await.done >= 3);
+    assert_eq!(subject.store.usage().tombstones, 0);
 }
 
 /// With no tombstones what is gone never was.
