@@ -35,6 +35,7 @@
 //! The cases are no part of the stable API: there will be more of them, and stricter ones.
 
 pub mod accept;
+pub mod blob;
 pub mod end;
 pub mod expire;
 pub mod hints;
@@ -536,6 +537,14 @@ macro_rules! __store_cases {
             a_list_is_filtered_by_time,
             a_cursor_outlives_what_it_points_at,
             what_is_new_does_not_come_into_later_pages,
+        );
+        $crate::__store_cases!(@ $make, blob, [],
+            a_blob_is_read_as_it_was_written,
+            a_chunk_that_is_appended_again_is_there_once,
+            a_blob_that_is_removed_is_gone,
+            a_blob_that_nothing_names_goes_after_an_hour,
+            the_body_of_a_response_is_kept_as_long_as_the_operation,
+            the_body_of_a_request_is_kept_until_the_end,
         );
         $crate::__store_cases!(@ $make, hints, [],
             every_change_is_hinted_at,
