@@ -53,6 +53,10 @@ pub async fn every_change_is_hinted_at(make: Make) {
     );
     hears_of(&mut *changes, &[detached.id()]).await;
 
+    let released = subject.accept_whole(Draft::attempts(2)).await;
+    done(subject.store.release(&released, &subject.started()).await);
+    hears_of(&mut *changes, &[released.id()]).await;
+
     subject.clock.advance(KEEP_FOR);
     subject.sweep().await;
     hears_of(&mut *changes, &[claim.id()]).await;

@@ -3,7 +3,7 @@
 use super::{Draft, MOMENT, Make, START_WITHIN, SUCCEEDED, Subject, Wanted, done, stands};
 use crate::{
     record::{OperationId, Outcome, Phase, Queue, Reason, Record, Revision, Sighting, Stop},
-    store::{Claim, Forget, Held},
+    store::{Change, Claim, Claimed, Forget, Held},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -109,6 +109,29 @@ pub async fn what_is_renewed_does_not_lapse(make: Make) {
     subject.sweep().await;
     assert_eq!(subject.phase(lapsed.id()).await, Some(LOST));
     done(subject.finish(&kept, subject.success(1)).await);
+}
+
+/// Readers elsewhere hear of what a renewal has told, and of what becomes of a claim that lapses.
+pub async fn what_others_learn_is_hinted_at(make: Make) {
+    let subject = make(Wanted::default());
+    let mut changes = subject.store.changes();
+    let mut heard = async |id| {
+        let hint = async {
+            let is_it = |change| change == Change::Operation(id) || change == Change::Resync;
+            while !is_it(changes.next().await) {}
+        };
+        let patience = Duration::from_secs(10);
+        tokio::time::timeout(patience, hint).await.expect("a hint");
+    };
+    let claim = subject.accept_whole(Draft::attempts(2)).await;
+    let seen = subject.started();
+    assert!(subject.renew(&[&claim], Some(seen)).await.is_empty());
+    heard(claim.id()).await;
+    subject.lapse().await;
+    heard(claim.id()).await;
+    let Claimed { claim, .. } = subject.claim_one().await;
+    subject.lapse().await;
+    heard(claim.id()).await;
 }
 
 /// A process that slept through its lease can't undo what its successor does.
