@@ -111,6 +111,21 @@ pub async fn what_is_renewed_does_not_lapse(make: Make) {
     done(subject.finish(&kept, subject.success(1)).await);
 }
 
+/// Who is late, and nobody has noticed, is in time.
+pub async fn what_has_lapsed_holds_until_it_is_swept(make: Make) {
+    let subject = make(Wanted::default());
+    let [renewed, finished] = [
+        subject.accept_whole(Draft::attempts(2)).await,
+        subject.accept_whole(Draft::attempts(2)).await,
+    ];
+    subject.sweep().await;
+    subject.clock.advance(subject.lease() * 2);
+    assert!(subject.renew(&[&renewed], None).await.is_empty());
+    done(subject.finish(&finished, subject.success(1)).await);
+    subject.sweep().await;
+    done(subject.finish(&renewed, subject.success(1)).await);
+}
+
 /// Readers elsewhere hear of what a renewal has told, and of what becomes of a claim that lapses.
 pub async fn what_others_learn_is_hinted_at(make: Make) {
     let subject = make(Wanted::default());

@@ -570,6 +570,7 @@ macro_rules! __store_cases {
             what_is_lost_is_told_once,
             what_lapses_without_its_request_is_lost,
             what_is_renewed_does_not_lapse,
+            what_has_lapsed_holds_until_it_is_swept,
             what_others_learn_is_hinted_at,
             who_was_taken_over_writes_nothing,
             a_renewal_takes_in_what_was_seen,
