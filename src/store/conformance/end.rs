@@ -5,8 +5,8 @@ use super::{
     unknown,
 };
 use crate::{
-    record::{OperationId, Outcome, Phase, Reason, Report, Revision, Sighting, Stop},
-    store::{Claim, Forget, Lookup},
+    record::{OperationId, Outcome, Owner, Phase, Reason, Report, Revision, Sighting, Stop},
+    store::{Claim, Created, Forget, Lookup},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -312,7 +312,7 @@ pub async fn forget_leaves_a_tombstone(make: Make) {
     let record = done(subject.store.forget(id, Forget::Ended).await);
     assert_eq!((record.id, record.phase()), (id, SUCCEEDED));
     match subject.find(id).await {
-        Lookup::Gone { owner } => assert_eq!(owner, Some(crate::record::Owner::new("alice"))),
+        Lookup::Gone { owner } => assert_eq!(owner, Some(Owner::new("alice"))),
         other => panic!("expected it gone, got {other:?}"),
     }
     unknown(subject.store.forget(id, Forget::Ended).await);
@@ -339,16 +339,24 @@ pub async fn what_is_pending_is_not_forgotten(make: Make) {
     done(subject.finish(&claim, subject.success(1)).await);
 }
 
-/// Where a protocol forgets what still runs, it goes, with its owner remembered, and its claim is void.
+/// Where a protocol forgets what still runs, it goes, with its owner and key remembered, and its claim is void.
 pub async fn what_is_pending_is_forgotten_where_it_is_asked_for(make: Make) {
     let subject = make(Wanted::default());
-    let claim = subject.accept(Draft::owner("alice")).await;
+    let draft = Draft {
+        owner: Some(Owner::new("alice")),
+        ..Draft::key("k")
+    };
+    let claim = subject.accept(draft.clone()).await;
     let forgotten = done(subject.store.forget(claim.id(), Forget::Any).await);
     assert_eq!(
         (forgotten.id, forgotten.phase()),
         (claim.id(), Phase::Accepted)
     );
-    assert!(subject.is_gone(claim.id()).await);
+    match subject.find(claim.id()).await {
+        Lookup::Gone { owner } => assert_eq!(owner, Some(Owner::new("alice"))),
+        other => panic!("expected it gone, got {other:?}"),
+    }
+    assert!(matches!(subject.create(draft).await, Ok(Created::Gone)));
     unknown(subject.finish(&claim, subject.success(1)).await);
     let ended = subject.ended(Draft::default(), 7).await;
     let forgotten = done(subject.store.forget(ended, Forget::Any).await);
