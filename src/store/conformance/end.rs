@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     record::{OperationId, Outcome, Owner, Phase, Reason, Report, Revision, Sighting, Stop},
-    store::{Claim, Created, Forget, Lookup},
+    store::{Claim, Created, Forget, Intent, Lookup},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -373,6 +373,34 @@ pub async fn what_is_pending_is_forgotten_where_it_is_asked_for(make: Make) {
     );
     let usage = subject.store.usage();
     assert_eq!((usage.operations, usage.bytes, usage.unread), (0, 0, 0));
+}
+
+/// Whoever finds that an answer is not there at once may ask again from elsewhere: so far nothing has been done.
+pub async fn what_is_not_polled_does_nothing(make: Make) {
+    let subject = make(Wanted::default());
+    let (store, seen) = (&subject.store, subject.started());
+    let record = subject.draw(Draft::default());
+    if store.create(&record, Intent::Run(None)).now().is_err() {
+        assert!(subject.is_unknown(record.id).await);
+    }
+    for verb in 0..6 {
+        let claim = subject.accept_whole(Draft::attempts(2)).await;
+        let (id, mut ending) = (claim.id(), Some(subject.success(1)));
+        let is_done = match verb {
+            0 => store.finish(&claim, &seen, &mut ending).now(),
+            1 => store.complete(id, subject.success(1), None).now(),
+            2 => store.detach(&claim, &seen, KEEP_FOR).now(),
+            3 => store.release(&claim, &seen).now(),
+            4 => store.forget(id, Forget::Any).now(),
+            _ => store.forget(id, Forget::Ended).now(),
+        }
+        .is_ok();
+        if !is_done {
+            assert_eq!(subject.phase(id).await, Some(Phase::Accepted), "{verb}");
+            let ended = subject.finish(&claim, subject.success(1)).await;
+            assert_eq!(done(ended).phase(), SUCCEEDED, "{verb}");
+        }
+    }
 }
 
 /// Usage counts operations, bytes, and what nobody has read.

@@ -490,6 +490,7 @@ macro_rules! __store_cases {
             forget_leaves_a_tombstone,
             what_is_pending_is_not_forgotten,
             what_is_pending_is_forgotten_where_it_is_asked_for,
+            what_is_not_polled_does_nothing,
             usage_counts,
         );
         $crate::__store_cases!(@ $make, queue, [],
