@@ -2,7 +2,7 @@
 
 use super::{Draft, MOMENT, Make, Subject, TOMBSTONE_FOR, Wanted, done};
 use crate::{
-    record::{OperationId, Owner, Phase, Record, UniqueKey},
+    record::{OperationId, Owner, Phase, Record, Report, UniqueKey},
     store::{Created, Forget, Intent, Lookup},
 };
 use std::sync::Arc;
@@ -10,7 +10,14 @@ use std::sync::Arc;
 /// What was created is found, as it was given.
 pub async fn what_was_created_is_found(make: Make) {
     let subject = make(Wanted::default());
-    let record = subject.draw(Draft::owner("alice"));
+    let mut record = Record::clone(&subject.draw(Draft::owner("alice")));
+    let report = Report {
+        retry_after: Some(MOMENT),
+        ..Report::default()
+    };
+    record.report = Some(Arc::new(report));
+    Arc::make_mut(&mut record.submission).note = Some("brief".into());
+    let record = Arc::new(record);
     let claim = Subject::new_claim(subject.store.create(&record, Intent::Run(None)).await);
     assert_eq!((claim.id(), claim.attempt()), (record.id, 1));
     let Lookup::Found(found) = subject.find(record.id).await else {
@@ -24,6 +31,9 @@ pub async fn what_was_created_is_found(make: Make) {
     assert_eq!(found.submission.owner, Some(Owner::new("alice")));
     assert_eq!(found.submission.target, record.submission.target);
     assert_eq!(found.submission.keep_for, record.submission.keep_for);
+    assert_eq!(found.submission.note, record.submission.note);
+    let report = found.report.as_ref().expect("what was said of it");
+    assert_eq!(report.retry_after, Some(MOMENT));
     assert_eq!(subject.store.usage().operations, 1);
 }
 
