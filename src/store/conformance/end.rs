@@ -305,6 +305,18 @@ pub async fn what_was_detached_times_out(make: Make) {
     assert!(subject.is_gone(late.id()).await);
 }
 
+/// A time without end is one, and no mistake.
+pub async fn what_was_detached_may_have_for_ever(make: Make) {
+    let subject = make(Wanted::default());
+    subject.clock.advance(MOMENT);
+    let claim = subject.accept(Draft::default()).await;
+    let seen = subject.started();
+    done(subject.store.detach(&claim, &seen, Duration::MAX).await);
+    subject.clock.advance(100_000 * KEEP_FOR);
+    assert!(subject.sweep().await.ended.is_empty());
+    done(subject.complete(claim.id(), subject.success(1)).await);
+}
+
 /// What has ended can be forgotten, once; its owner is remembered.
 pub async fn forget_leaves_a_tombstone(make: Make) {
     let subject = make(Wanted::default());

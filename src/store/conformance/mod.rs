@@ -487,6 +487,7 @@ macro_rules! __store_cases {
             detach_is_idempotent_on_the_claim,
             only_what_runs_can_be_detached,
             what_was_detached_times_out,
+            what_was_detached_may_have_for_ever,
             forget_leaves_a_tombstone,
             what_is_pending_is_not_forgotten,
             what_is_pending_is_forgotten_where_it_is_asked_for,
