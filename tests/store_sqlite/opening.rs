@@ -6,7 +6,7 @@ use super::support::{
 };
 use std::{
     fs,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::Command,
@@ -34,6 +34,14 @@ fn refused(path: &Path) -> SqliteErrorKind {
 fn a_directory_is_no_file() {
     let place = Place::new();
     assert_eq!(refused(place.directory()), SqliteErrorKind::IsDirectory);
+}
+
+#[test]
+fn any_number_of_verbs_may_wait() {
+    for waiting in [NonZeroUsize::MIN, NonZeroUsize::MAX] {
+        let place = Place::new();
+        place.open_with(SqliteOptions::default().waiting(waiting));
+    }
 }
 
 #[test]

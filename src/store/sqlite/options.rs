@@ -117,9 +117,15 @@ impl SqliteOptions {
     }
 
     /// Verbs that wait for the writer, and as many that wait for readers. Above it they are
-    /// [refused](crate::store::StoreErrorKind::Unavailable) at once. Default: 4,096.
+    /// [refused](crate::store::StoreErrorKind::Unavailable) at once. Default: 4,096, at most 1,048,576: room for all of them is
+    /// taken when the store is opened.
     pub const fn waiting(mut self, at_most: NonZeroUsize) -> Self {
-        self.waiting = at_most;
+        const MOST: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
+        self.waiting = if at_most.get() < MOST.get() {
+            at_most
+        } else {
+            MOST
+        };
         self
     }
 
