@@ -456,6 +456,41 @@ async fn a_handler_that_blocks_its_thread_does_not_hold_the_drain_up() {
     );
 }
 
+/// It was held back for a client that waits, or was let go of: of neither the store knows anything that it could end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_blocks_its_thread_and_is_not_stored_has_not_finished() {
+    let operations = operations(|_| {});
+    let (unblock, blocked) = mpsc::channel::<()>();
+    let blocked = Arc::new(Mutex::new(blocked));
+    let entered = Arc::new(AtomicUsize::new(0));
+    let inner = {
+        let entered = entered.clone();
+        move |_| {
+            let (blocked, entered) = (blocked.clone(), entered.clone());
+            async move {
+                entered.fetch_add(1, Ordering::SeqCst);
+                let _ = blocked.lock().unwrap().recv();
+                Ok(ok("done"))
+            }
+        }
+    };
+    let house = House::new(&operations, app(operations.layer(), inner));
+    let monitor = house.accepted(post("/work")).await;
+    until("it blocks", || entered.load(Ordering::SeqCst) == 1).await;
+    operations.abandon(id_of(&monitor)).await.unwrap();
+    let held = {
+        let app = house.app.clone();
+        let request = with(post("/work"), "prefer", "wait=30");
+        tokio::spawn(async move { send(&app, request).await })
+    };
+    until("both block", || entered.load(Ordering::SeqCst) == 2).await;
+    let drained = operations.drain(millis(100)).await;
+    assert_eq!((drained.finished, drained.interrupted), (0, 2));
+    drop(unblock);
+    quiet(&operations).await;
+    held.await.unwrap().unwrap();
+}
+
 async fn raw(stream: &mut TcpStream, request: &str) {
     stream.write_all(request.as_bytes()).await.unwrap();
 }

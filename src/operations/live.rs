@@ -258,7 +258,7 @@ impl Live {
 
 impl Live {
     /// The task that runs the operation is gone, or can't be reached: ends it, where the store answers at once.
-    /// Elsewhere the claim lapses. Gives `false` there.
+    /// Elsewhere the claim lapses. Gives `false` there, and where there is nothing in the store that could end.
     ///
     /// What has been detached is not the task's to end.
     pub(crate) fn abandon(&self, stop: Stop) -> bool {
@@ -286,8 +286,8 @@ impl Live {
         let Some(settled) = settled else { return true };
         match settled {
             Some(Ok(Settled::Done(record))) => engine.ended(&record),
-            Some(Ok(Settled::Stands(_) | Settled::Unknown)) => {}
-            Some(Err(_)) | None => return false,
+            Some(Ok(Settled::Stands(_))) => {}
+            Some(Ok(Settled::Unknown) | Err(_)) | None => return false,
         }
         true
     }
