@@ -169,12 +169,7 @@ pub(super) async fn stow_request(
         // Somebody waits to hear whether the request is accepted, and can send it again.
         if let Err(error) = blobs.append(id, index, chunk).await {
             discard(store, id).await;
-            return Err(match error.kind() {
-                StoreErrorKind::Uncertain => {
-                    StoreError::caused_by(StoreErrorKind::Unavailable, error)
-                }
-                _ => error,
-            });
+            return Err(error);
         }
     }
     Ok(Box::new(request.with_body(Content::Blob { id, len })))
