@@ -1,4 +1,4 @@
-use super::{Engine, Heartbeat, Sweeper, audience::Audience, duty::Duty};
+use super::{Engine, Heartbeat, audience::Audience, duty::Duty};
 use crate::{record::OperationId, store::Change};
 use std::{
     collections::HashMap,
@@ -135,28 +135,21 @@ impl Reader {
         per_operation: usize,
     ) -> Option<Self> {
         let hub = &engine.hub;
-        let reader = {
-            let mut topics = hub.topics();
-            let here = topics
-                .get(&id)
-                .map_or(0, |topic| topic.readers.load(Ordering::Relaxed));
-            if hub.readers() >= in_all || here >= per_operation {
-                return None;
-            }
-            let topic = topics.entry(id).or_default();
-            topic.readers.fetch_add(1, Ordering::Relaxed);
-            hub.readers.join();
-            Self {
-                engine: engine.clone(),
-                id,
-                topic: topic.clone(),
-            }
-        };
-        if engine.heartbeat.is_some() {
-            // Of what ran in a process that is dead, nobody would ever tell.
-            Sweeper::wake(engine);
+        let mut topics = hub.topics();
+        let here = topics
+            .get(&id)
+            .map_or(0, |topic| topic.readers.load(Ordering::Relaxed));
+        if hub.readers() >= in_all || here >= per_operation {
+            return None;
         }
-        Some(reader)
+        let topic = topics.entry(id).or_default();
+        topic.readers.fetch_add(1, Ordering::Relaxed);
+        hub.readers.join();
+        Some(Self {
+            engine: engine.clone(),
+            id,
+            topic: topic.clone(),
+        })
     }
 
     /// Resolves at the next change that comes after the future was made.
