@@ -88,3 +88,18 @@ impl fmt::Debug for BlobId {
         write!(f, "BlobId({}..)", &text[..8])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_a_body_nor_the_whole_name_of_a_blob_is_shown() {
+        let id = BlobId::random();
+        let text = id.as_uuid().hyphenated().to_string();
+        let shown = format!("{:?}", Content::Blob { id, len: 9 });
+        assert_eq!(shown, format!("Blob(BlobId({}..), 9 bytes)", &text[..8]));
+        let inline = Content::Inline("some text".into());
+        assert_eq!(format!("{inline:?}"), "Inline(9 bytes)");
+    }
+}

@@ -328,3 +328,61 @@ pub struct Sighting {
     /// What the handler last said.
     pub report: Option<Arc<Report>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(micros: u64) -> Timestamp {
+        Timestamp::from_micros(micros)
+    }
+
+    /// Accepted at 10, and may be run twice.
+    fn record() -> Record {
+        let day = Duration::from_secs(86_400);
+        let mut submission = Submission::new(Method::POST, "/".into(), "/operations".into(), day);
+        submission.rerun = Some(Box::new(Rerun {
+            queue: Queue::default(),
+            attempts: NonZeroU16::new(2).unwrap(),
+            start_within: day,
+            run_time: day,
+            response_body: 0,
+        }));
+        Record::new(OperationId::random(), submission, at(10))
+    }
+
+    fn begun(at: Timestamp, report: Report) -> Sighting {
+        Sighting {
+            revision: Revision(2),
+            at,
+            started: Some(at),
+            report: Some(Arc::new(report)),
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_sets_no_record_back() {
+        let mut record = record();
+        assert!(record.observe(&begun(at(9), Report::default())));
+        assert_eq!(record.updated, at(10));
+        assert!(record.release(at(8)));
+        assert_eq!(record.updated, at(10));
+        assert!(record.end(Ending::without_response(Stop::Cancelled, at(7))));
+        assert_eq!(record.updated, at(10));
+    }
+
+    #[test]
+    fn what_is_given_back_is_as_far_as_at_its_beginning_and_keeps_what_else_was_said() {
+        let mut record = record();
+        let said = Report {
+            fraction: Some(0.5),
+            message: Some("half of it".into()),
+            resource: Some("/reports/7".into()),
+            ..Report::default()
+        };
+        assert!(record.observe(&begun(at(11), said)) && record.release(at(12)));
+        let kept = record.report.as_deref().unwrap();
+        assert_eq!((kept.fraction, kept.message.as_deref()), (None, None));
+        assert_eq!(kept.resource.as_deref(), Some("/reports/7"));
+    }
+}

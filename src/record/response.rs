@@ -390,6 +390,16 @@ mod tests {
     }
 
     #[test]
+    fn trailers_lose_what_is_about_one_connection_as_fields_do() {
+        let trailers = ["x-sum", "connection", "keep-alive", "x-hop"].map(|name| {
+            let value = if name == "connection" { "x-hop" } else { "1" };
+            (HeaderName::from_static(name), value.parse().unwrap())
+        });
+        let stored = capture(Response::new(""), &HeaderMap::from_iter(trailers));
+        assert_eq!(shown(stored.trailers()), ["x-sum: 1"]);
+    }
+
+    #[test]
     fn a_body_in_a_blob_leaves_its_name() {
         let response = Response::builder().header("x-custom", "1").body("");
         let head = response.unwrap().into_parts().0;
