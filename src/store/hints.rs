@@ -74,3 +74,18 @@ impl Drop for Subscription {
         self.hub.subscribers.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_gone_is_not_told() {
+        let hints = Hints::default();
+        let [first, second] = [(); 2].map(|()| hints.subscribe());
+        drop(first);
+        assert!(hints.has_subscribers());
+        drop(second);
+        assert!(!hints.has_subscribers());
+    }
+}

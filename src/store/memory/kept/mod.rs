@@ -546,7 +546,7 @@ mod tests {
     use super::*;
     use crate::{
         record::{StoredRequest, Submission},
-        store::{Clock, Created, Forget, Intent, MemoryLimits, MemoryStore, Store},
+        store::{Clock, Created, Forget, Intent, MemoryLimits, MemoryStore, Store, StoreErrorKind},
     };
     use std::{
         num::NonZeroU32,
@@ -728,5 +728,24 @@ mod tests {
         assert_eq!(store.queues.len(), 0);
         let reruns = |shard: &super::super::Shard| shard.read(|kept| kept.reruns.len());
         assert_eq!(store.shards.iter().map(reruns).sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn a_request_without_room_leaves_nothing() {
+        let clock = Clock::manual(SystemTime::now());
+        let store = MemoryStore::new(MemoryLimits::default().bytes(8), clock.clone());
+        let head = http::Request::post("/").body(()).unwrap().into_parts().0;
+        let body = crate::record::Content::Inline("more than fits".into());
+        let request = StoredRequest::capture(&head, &head.uri, body, None, &[]);
+        for intent in [Intent::Queue(&request), Intent::Run(Some(&request))] {
+            let keep_for = Duration::from_secs(60);
+            let submission = Submission::new(http::Method::POST, "/".into(), "/".into(), keep_for);
+            let record = Record::new(OperationId::random(), submission, clock.wall());
+            let record = Arc::new(record);
+            let refused = store.create(&record, intent).now();
+            assert!(matches!(refused, Ok(Err(error)) if error.kind() == StoreErrorKind::Full));
+            let usage = store.usage();
+            assert_eq!((usage.operations, usage.bytes), (0, 0));
+        }
     }
 }
