@@ -299,6 +299,30 @@ fn claims_outlive_the_runtime_in_which_they_were_seen_to() {
     });
 }
 
+/// Of two runtimes of one process. What goes with one of them is not renewed on behalf of what runs on in the other.
+#[test]
+fn what_went_with_its_runtime_is_lost_though_others_of_its_process_run_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = tower_lro::store::SqliteOptions::default().lease(Duration::from_millis(600));
+    let operations = over(options.open(folder.path().join("operations.db")).unwrap());
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(1).enable_all().build().unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let service = app(operations.layer(), never);
+    let gone = first.block_on(accepted(&service, post("/")));
+    second.block_on(async {
+        let stays = accepted(&service, post("/")).await;
+        until("both run", || operations.usage().running == 2).await;
+        drop(tokio::task::spawn_blocking(move || drop(first)).await);
+        let polled = with(request("GET", &gone), "prefer", "wait=20");
+        let polled = send(&service, polled).await.unwrap();
+        assert_eq!(polled.problem(), "lost");
+        assert_eq!(get(&service, &stays).await.status, 202);
+    });
+}
+
 /// With real time: each runtime has its own.
 #[test]
 fn who_waits_hears_of_others_though_the_runtime_is_gone_that_listened() {
@@ -325,6 +349,45 @@ fn who_waits_hears_of_others_though_the_runtime_is_gone_that_listened() {
         let record = told.expect("it waits for ever").unwrap().unwrap();
         assert!(record.unwrap().phase().is_ended());
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_outlasts_its_wait_is_renewed_like_all_else() {
+    let store = Durable::default();
+    let (here, there) = (over(store.clone()), over(store.apart()));
+    let service = app(here.layer(), lasting(LEASE * 4));
+    let held = with(post("/"), "prefer", "wait=2");
+    let monitor = send(&service, held).await.unwrap().location();
+    let elsewhere = app(there.layer(), never);
+    assert_eq!(get(&elsewhere, &monitor).await.status, 202);
+    tokio::time::sleep(LEASE * 3).await;
+    assert_eq!(get(&elsewhere, &monitor).await.status, 202);
+    assert_eq!(outcome(&elsewhere, &monitor).await.text(), "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewals_that_fail_are_tried_again_a_second_later_and_not_at_once() {
+    let store = Durable::default();
+    let operations = over(store.clone());
+    let service = app(operations.layer(), never);
+    accepted(&service, post("/")).await;
+    until("it runs", || operations.usage().running == 1).await;
+    tokio::time::sleep(seconds(1)).await;
+    let faults = Faults {
+        down: true,
+        ..Faults::default()
+    };
+    store.break_down(faults);
+    let before = store.renewals();
+    for second in 1..=10 {
+        tokio::time::advance(seconds(1)).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let tries = store.renewals() - before;
+        assert!(tries <= second, "{tries} in {second} s");
+    }
+    assert!(store.renewals() > before + 1);
 }
 
 /// What runs for `time`.

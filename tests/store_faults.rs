@@ -445,6 +445,26 @@ async fn an_uncertain_cancel_is_repeated_and_told_once() {
     }
 }
 
+/// That the store is away at the second try does not tell what became of the first.
+#[tokio::test(start_paused = true)]
+async fn a_cancel_that_was_uncertain_and_then_refused_stays_uncertain() {
+    let site = site_with(Faulty::remote(), |_| {});
+    let monitor = site.accepted(post("/work")).await;
+    until("it runs", || site.operations.usage().running == 1).await;
+    let store = &site.store;
+    store.times(Verb::Complete, How::Uncertain, 1);
+    let goes_away = async {
+        while store.calls(Verb::Complete).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        store.set(Verb::Complete, How::Fail(StoreErrorKind::Unavailable));
+    };
+    let cancelling = site.operations.cancel(id_of(&monitor));
+    let (cancelled, ()) = tokio::join!(cancelling, goes_away);
+    assert_eq!(store.calls(Verb::Complete).len(), 2);
+    assert_eq!(cancelled.unwrap_err().kind(), StoreErrorKind::Uncertain);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_uncertain_removal_is_repeated_and_stops_the_handler() {
     for (site, times) in both().into_iter().chain(both()).zip([1, 1, 2, 2]) {
@@ -808,6 +828,18 @@ async fn at_work(store: &Faulty) -> (Operations, String) {
 
 async fn never(_: Request<Body>) -> Result<http::Response<Body>, Fault> {
     pending().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_when_a_worker_has_heard_that_there_is_nothing_to_do() {
+    let site = site_with(Faulty::default(), |_| {});
+    site.store.set(Verb::Claim, How::Late(seconds(10)));
+    let never = service_fn(|_: Request<Body>| pending::<Result<http::Response<Body>, Fault>>());
+    tokio::spawn(site.operations.worker("default", never).run());
+    tokio::time::sleep(seconds(1)).await;
+    let before = Instant::now();
+    site.operations.drain(seconds(60)).await;
+    assert!(before.elapsed() < seconds(10), "{:?}", before.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -234,3 +234,21 @@ impl Drop for Listening {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Operations;
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_an_operation_that_nobody_waits_for_any_more() {
+        let operations = Operations::builder().build().unwrap();
+        let engine = &operations.engine;
+        let id = OperationId::random();
+        let [first, second] = [(); 2].map(|()| Reader::join(engine, id).unwrap());
+        drop(first);
+        assert_eq!(engine.hub.topics().len(), 1);
+        drop(second);
+        assert!(engine.hub.topics().is_empty());
+    }
+}

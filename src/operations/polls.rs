@@ -121,6 +121,19 @@ mod tests {
     }
 
     #[test]
+    fn a_result_that_is_given_after_many_others_were_polled_counts() {
+        let (polls, id) = (Polls::default(), OperationId::random());
+        let now = Duration::ZERO;
+        polls.count(id, now);
+        for _ in 0..COUNTED {
+            polls.count(OperationId::random(), now);
+        }
+        assert!(polls.0.lock().unwrap().elder.contains_key(&id));
+        polls.gave_result(id);
+        assert_eq!(polls.count(id, now).results, 1);
+    }
+
+    #[test]
     fn what_many_others_were_polled_after_is_forgotten() {
         let (polls, id) = (Polls::default(), OperationId::random());
         let now = Duration::ZERO;

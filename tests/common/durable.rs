@@ -328,8 +328,8 @@ impl Store for Durable {
         if self.faults().renewals_hang {
             return StoreFuture::new(std::future::pending());
         }
+        self.shared.renewals.fetch_add(1, SeqCst);
         self.later(move || {
-            self.shared.renewals.fetch_add(1, SeqCst);
             let void = now(self.inner.renew(held))?;
             let mut claims = self.claims();
             for held in held {
