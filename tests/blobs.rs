@@ -14,11 +14,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use std::{
     future::{pending, ready},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     time::Instant,
 };
 use tower_lro::{
@@ -26,7 +28,7 @@ use tower_lro::{
     dialect::{Address, Answer, Ask, Listing, OptIn, Route, View},
     problem::Problem,
     store::{
-        Settled, StoreError,
+        Clock, MemoryLimits, Settled, StoreError,
         StoreErrorKind::{self, Full, Unavailable, Uncertain},
     },
 };
@@ -352,6 +354,62 @@ async fn what_is_read_and_removed_goes_when_it_has_been_read() {
     assert_eq!(taken.body.len(), LONG);
     none_is_left(&store).await;
     assert_eq!(get(&service, &monitor).await.problem(), "expired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_result_that_was_read_makes_room() {
+    let limits = MemoryLimits::default().operations(1);
+    let store = Durable::new(limits, Clock::system());
+    let service = app(over(store).layer(), long);
+    for _ in 0..2 {
+        let monitor = accepted(&service, post("/")).await;
+        assert_eq!(outcome(&service, &monitor).await.body.len(), LONG);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_within_a_wait_goes_when_it_has_been_read() {
+    let store = Durable::default();
+    let service = app(over(store.clone()).layer(), long);
+    let held = drive::with(post("/"), "prefer", "wait=10");
+    let answer = send(&service, held).await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.body.len()), (200, LONG));
+    none_is_left(&store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_comes_after_an_end_from_elsewhere_leaves_nothing() {
+    let store = Durable::default();
+    let (here, there) = (over(store.clone()), over(store.apart()));
+    let gate = Arc::new(Semaphore::new(0));
+    let inner = gate.clone();
+    let service = app(here.layer(), move |_| {
+        let gate = inner.clone();
+        async move {
+            gate.acquire().await.unwrap().forget();
+            Ok(ok(vec![b'x'; LONG]))
+        }
+    });
+    let monitor = accepted(&service, post("/")).await;
+    until("it runs", || here.usage().running == 1).await;
+    there.cancel(drive::id_of(&monitor)).await.unwrap();
+    // Nobody here has heard of that yet.
+    gate.add_permits(1);
+    until("it is over", || here.usage().running == 0).await;
+    none_is_left(&store).await;
+    assert_eq!(get(&service, &monitor).await.problem(), "cancelled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_refused_leaves_nothing() {
+    let limits = MemoryLimits::default().operations(1);
+    let store = Durable::new(limits, Clock::system());
+    let service = app(over(store.clone()).layer(), never);
+    accepted(&service, post("/")).await;
+    let request = Request::post("/").body(full(vec![b'x'; LONG])).unwrap();
+    let refused = send(&service, request).await.unwrap();
+    assert_eq!(refused.refusal(), (503, "full".into()));
+    none_is_left(&store).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,6 +87,48 @@ fn a_runtime_that_shuts_down_interrupts_its_operations() {
 }
 
 #[test]
+fn a_handle_that_outlives_the_runtime_of_its_operation_is_told_of_the_end() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let house = house(move |request| {
+        tell.send(handle(&request)).unwrap();
+        Box::pin(pending())
+    });
+    let running = runtime.block_on(async {
+        house.accepted(post("/work")).await;
+        until("it runs", || house.operations.usage().running == 1).await;
+        told.recv().unwrap()
+    });
+    assert!(!running.is_cancelled());
+    drop(runtime);
+    assert!(running.is_cancelled());
+}
+
+#[test]
+fn what_was_about_to_run_when_its_runtime_shut_down_leaves_its_turn_to_others() {
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap()
+    };
+    let (operations, _) = counting(|limits| {
+        limits.running = 1;
+        limits.start_within = Duration::from_secs(10);
+    });
+    let inner = async |_: Request<Body>| Ok(ok("done"));
+    let house = House::new(&operations, app(operations.layer(), inner));
+    let first = runtime();
+    // Its task has its turn, and has never been polled.
+    let begun = first.block_on(house.accepted(post("/work")));
+    drop(first);
+    runtime().block_on(async {
+        ended_as(&house, &begun, 500, "interrupted").await;
+        let next = house.accepted(post("/work")).await;
+        assert_eq!(house.outcome(&next).await.text(), "done");
+    });
+}
+
+#[test]
 fn a_client_that_waits_is_told_when_the_runtime_of_its_operation_shuts_down() {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();

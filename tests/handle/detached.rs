@@ -158,6 +158,17 @@ async fn what_the_handler_has_spawned_goes_on_with_its_handle() {
     );
 }
 
+/// The first to ask may be told only when another has ended it.
+#[tokio::test(start_paused = true)]
+async fn who_asks_after_the_end_is_told_that_it_was_handed_over() {
+    let running = Running::new().await;
+    running.handle.detach().await.unwrap();
+    let id = running.handle.id();
+    running.operations.cancel(id).await.unwrap();
+    assert!(running.handle.is_cancelled());
+    running.handle.detach().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn whoever_watches_a_detached_operation_hears_of_its_time_limit() {
     let operations = limited(|limits| limits.run_time = secs(100))

@@ -243,6 +243,21 @@ async fn last_words_are_heard_however_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_winds_up_for_a_shutdown_is_heard_to_its_end() {
+    let operations = limited(|limits| limits.cancel_grace = secs(10));
+    let operations = operations.build().unwrap();
+    let handler = with_handle(|handle| async move {
+        handle.cancelled().await;
+        handle.progress(0.7, "winding up");
+    });
+    let id = client(&operations, &handler).submit().await.id();
+    settled().await;
+    assert_eq!(operations.drain(secs(1)).await.finished, 1);
+    let report = end_of(&operations, id).await.report.unwrap();
+    assert_eq!(report.message.as_deref(), Some("winding up"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_has_the_tag_of_a_last_word_hears_of_the_end() {
     // A word that comes while the end is written is shown and then lost; its tag must not be the end's.
     let store = Faulty::remote();

@@ -74,6 +74,20 @@ async fn the_time_runs_from_the_start_and_not_while_it_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_to_start_does_not_run_on_when_it_has_started() {
+    let operations = limited(|limits| {
+        limits.running = 1;
+        limits.start_within = secs(5);
+    });
+    let operations = operations.build().unwrap();
+    let client = with(&operations, &takes(secs(4)));
+    client.submit().await;
+    let second = client.submit().await;
+    end_of(&operations, second.id()).await;
+    assert_eq!(client.get(&second.location()).await.body, "done");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_layer_may_set_as_good_as_no_bounds() {
     let clock = Clock::manual(std::time::SystemTime::UNIX_EPOCH);
     let operations = Operations::builder().clock(clock.clone()).build().unwrap();
