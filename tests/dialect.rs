@@ -304,6 +304,29 @@ async fn what_nobody_will_hear_of_is_gone_with_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_asked_for_like_it_and_is_not_one_way_stays() {
+    let (operations, clock) = operations();
+    let inner = service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("result")))
+    });
+    let service = operations.layer().layer(inner);
+    for (is_one_way, status) in [(true, 410), (false, 200)] {
+        let mut submit = request(Method::POST, "/reports");
+        if is_one_way {
+            let value = "1".parse().unwrap();
+            submit.headers_mut().insert("x-one-way", value);
+        }
+        let accepted = service.clone().oneshot(submit).await;
+        let (_, id) = text(accepted.unwrap()).await;
+        while operations.usage().running + operations.usage().accepted > 0 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(SECOND);
+        assert_eq!(ask(&operations, &id).await.0, status);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dialect_learns_whether_a_cancel_came_in_time() {
     let (operations, _) = operations();
     let id = accept(&operations, SECOND, &Arc::default()).await;

@@ -340,6 +340,24 @@ async fn answers_within_a_wait_make_room_like_all_that_was_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn failures_that_were_told_within_a_wait_make_room_as_well() {
+    let operations = shared(limited(|limits| {
+        limits.stored = 2;
+        limits.run_time = secs(1);
+    }));
+    let client = client(&operations, &takes(secs(60)));
+    for key in ["a", "b", "c", "d"] {
+        let order = keyed(key).header("prefer", "wait=5").body(full(""));
+        let answer = client.send(order.unwrap()).await;
+        answer.is_problem(504, "timed-out");
+    }
+    assert_eq!(
+        (operations.usage().stored, operations.usage().tombstones),
+        (2, 2)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_over_a_tombstone_is_410_and_free_when_that_has_fallen() {
     let clock = Clock::manual(std::time::SystemTime::UNIX_EPOCH + secs(1_800_000_000));
     let handler = takes(secs(1));

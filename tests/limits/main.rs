@@ -12,7 +12,7 @@ mod uploads;
 use bytes::Bytes;
 use harness::*;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use std::{
     sync::{
         Arc,
@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
+use tower::ServiceExt;
 use tower_lro::{
     BuildError, Limits, OperationId, Operations, Rfc, Usage, Wrapped,
     record::{Outcome, Reason},

@@ -49,6 +49,21 @@ async fn what_was_read_makes_room_the_first_to_end_first() {
     );
 }
 
+/// Servers never ask for what an empty body has. HEAD looks at it, and no more.
+#[tokio::test(start_paused = true)]
+async fn a_result_without_a_body_is_read_with_its_head() {
+    let operations = limited(|limits| limits.stored = 1).build().unwrap();
+    let client = with(&operations, &handler(async |_| Response::new(empty())));
+    let monitor = done(&client, &operations).await;
+    client.call(Request::head(&monitor)).await;
+    client.send(sized(1)).await.is_problem(503, "full");
+    let poll = Request::get(&monitor).body(empty()).unwrap();
+    let replay = client.0.clone().oneshot(poll).await.unwrap();
+    assert!(replay.body().is_end_stream());
+    drop(replay);
+    client.submit().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_unread_or_pending_never_makes_room() {
     let operations = limited(|limits| limits.stored = 2).build().unwrap();

@@ -107,6 +107,53 @@ async fn uploads_in_progress_have_a_bound_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upload_in_pieces_may_take_all_the_room_there_is() {
+    let operations = limited(|limits| limits.uploading_bytes = 10);
+    let operations = operations.build().unwrap();
+    let client = with(&operations, &takes(secs(1)));
+    let (sender, body) = sending();
+    // Twice as much as the first would be more than there is.
+    send(&sender, "123456");
+    send(&sender, "7890");
+    drop(sender);
+    let answer = client.send(post("/").body(body).unwrap()).await;
+    assert_eq!(answer.status, 202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_long_requests_four_times_their_bound_is_read_away() {
+    let operations = limited(|limits| limits.request_body = 5 << 20);
+    let operations = operations.build().unwrap();
+    let client = with(&operations, &takes(secs(1)));
+    let mebibyte = Bytes::from(vec![b'x'; 1 << 20]);
+    // What has been read by the refusal, and what is read away.
+    for (pieces, closes) in [(6 + 19, false), (6 + 22, true)] {
+        let (sender, body) = sending();
+        for _ in 0..pieces {
+            send(&sender, mebibyte.clone());
+        }
+        drop(sender);
+        let answer = client.send(post("/").body(body).unwrap()).await;
+        answer.is_problem(413, "too-large");
+        let told = answer.header("connection");
+        assert_eq!(told, closes.then_some("close"), "{pieces}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expectation_of_http_1_0_means_nothing() {
+    let operations = limited(|limits| limits.request_body = 10).build().unwrap();
+    let client = with(&operations, &takes(secs(1)));
+    let request = post("/")
+        .version(Version::HTTP_10)
+        .header("expect", "100-continue")
+        .body(full("more than fits"));
+    let answer = client.send(request.unwrap()).await;
+    answer.is_problem(413, "too-large");
+    assert_eq!(answer.header("connection"), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upload_that_takes_too_long_is_408() {
     let handler = takes(secs(1));
     let operations = limited(|limits| limits.upload_time = secs(3))
