@@ -373,6 +373,17 @@ mod tests {
     }
 
     #[test]
+    fn references_to_other_hosts_are_left_as_they_are() {
+        let mount = Mount::new("/ops", Some("https://example.com/api")).unwrap();
+        let links = Links::new(&mount, OperationId::random());
+        let own = links.resolve("/reports/7");
+        assert_eq!(own, "https://example.com/api/reports/7");
+        for other in ["//other.example/7", "https://other.example/7"] {
+            assert_eq!(links.resolve(other), other);
+        }
+    }
+
+    #[test]
     fn urls_are_base_mount_and_id() {
         let id = OperationId::random();
         let mount = Mount::new("/ops", Some("https://example.com/api/")).unwrap();
