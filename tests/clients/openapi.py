@@ -143,7 +143,7 @@ def a_job_answers_as_the_document_says():
                 return answer
 
             expect(202, "ms=20&echo=x")
-            for status in (200, 202, 400, 408, 409, 410, 413, 422, 500, 503, 504, 418):
+            for status in (200, 202, 400, 408, 409, 410, 413, 414, 422, 500, 503, 504, 418):
                 for outcome in ("ok", "fail"):
                     expect(status, f"status={status}&outcome={outcome}&trailers=true", **ENDED)
             for status in (204, 205, 304):
@@ -275,6 +275,7 @@ def limits_are_answered_as_the_document_says():
         for jobs in JOBS:
             for method in SENT:
                 assert ask(method, jobs, base=base, data=b"x" * 101).status_code == 413
+                assert ask(method, jobs, base=base, query="echo=" + "x" * 9000).status_code == 414
                 assert ask(method, jobs, base=base, query="ms=9000", headers=ENDED).status_code == 504
         slow, broken = upload(base, end=False), upload(base, end=True)
         assert (slow.status_code, broken.status_code) == (408, 400)
