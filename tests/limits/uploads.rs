@@ -120,23 +120,33 @@ async fn an_upload_in_pieces_may_take_all_the_room_there_is() {
     assert_eq!(answer.status, 202);
 }
 
+/// Whether an upload of so many mebibytes, which is too long, costs its connection.
+async fn closes_after(client: &Client<Wrapped<Handler>>, pieces: usize) -> bool {
+    let mebibyte = Bytes::from(vec![b'x'; 1 << 20]);
+    let (sender, body) = sending();
+    for _ in 0..pieces {
+        send(&sender, mebibyte.clone());
+    }
+    drop(sender);
+    let answer = client.send(post("/").body(body).unwrap()).await;
+    answer.is_problem(413, "too-large");
+    match answer.header("connection") {
+        None => false,
+        Some(told) => {
+            assert_eq!(told, "close");
+            true
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_long_requests_four_times_their_bound_is_read_away() {
     let operations = limited(|limits| limits.request_body = 5 << 20);
     let operations = operations.build().unwrap();
     let client = with(&operations, &takes(secs(1)));
-    let mebibyte = Bytes::from(vec![b'x'; 1 << 20]);
     // What has been read by the refusal, and what is read away.
     for (pieces, closes) in [(6 + 19, false), (6 + 22, true)] {
-        let (sender, body) = sending();
-        for _ in 0..pieces {
-            send(&sender, mebibyte.clone());
-        }
-        drop(sender);
-        let answer = client.send(post("/").body(body).unwrap()).await;
-        answer.is_problem(413, "too-large");
-        let told = answer.header("connection");
-        assert_eq!(told, closes.then_some("close"), "{pieces}");
+        assert_eq!(closes_after(&client, pieces).await, closes, "{pieces}");
     }
 }
 
@@ -252,20 +262,8 @@ async fn a_client_that_goes_away_mid_upload_leaves_nothing() {
 async fn what_is_left_of_a_refused_upload_is_read_away_on_http_1_up_to_a_bound() {
     let operations = limited(|limits| limits.request_body = 10).build().unwrap();
     let client = with(&operations, &takes(secs(1)));
-    let mebibyte = Bytes::from(vec![b'x'; 1 << 20]);
     for (pieces, closes) in [(15, false), (18, true)] {
-        let (sender, body) = sending();
-        for _ in 0..pieces {
-            send(&sender, mebibyte.clone());
-        }
-        drop(sender);
-        let answer = client.send(post("/").body(body).unwrap()).await;
-        answer.is_problem(413, "too-large");
-        assert_eq!(
-            answer.header("connection"),
-            closes.then_some("close"),
-            "{pieces}"
-        );
+        assert_eq!(closes_after(&client, pieces).await, closes, "{pieces}");
     }
     // Nor for ever.
     let (_sender, body) = sending();
