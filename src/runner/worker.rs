@@ -277,7 +277,7 @@ fn head(request: &StoredRequest, method: Method, attempt: u16) -> Parts {
     for (name, value) in request.fields() {
         head.headers.append(name, value);
     }
-    head.headers.remove(&ATTEMPT);
+    // The layer has taken out what a client may have sent of it.
     if attempt > 1 {
         head.headers.insert(ATTEMPT, attempt.into());
     }
