@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     dialect::Head,
-    operations::{Limits, Operations},
+    operations::{Face, Limits, Operations},
     record::{Queue, Report},
     runner::Terms,
     status::Wrapped,
@@ -62,6 +62,13 @@ pub(crate) struct Options {
     pub(crate) terms: Arc<Terms>,
     /// Here and not in the service, since routers make that anew for each of their connections.
     pub(crate) recent: Recent,
+}
+
+impl Options {
+    /// Whether `Prefer` decides what is deferred, by the layer's predicate or by its dialect.
+    pub(super) fn go_by_prefer(&self, face: &Face) -> bool {
+        self.admit.reads_prefer() || face.dialect.reads_prefer()
+    }
 }
 
 pub(crate) type KeyRule = Arc<dyn Fn(Head<'_>) -> Option<Cow<'static, str>> + Send + Sync>;

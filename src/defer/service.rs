@@ -98,7 +98,7 @@ where
         if admits(head) {
             return ResponseFuture::deferred(accept(inner, self.shared.clone(), request));
         }
-        let vary = admit.reads_prefer() || face.dialect.reads_prefer();
+        let vary = self.shared.options.go_by_prefer(face);
         let as_get = Head {
             method: &Method::GET,
             ..head

@@ -171,7 +171,7 @@ impl Desk<'_> {
             Refusal::Problem(problem) => own(self.face.dialect.problem(&problem, &self.opt_in)),
             Refusal::Poll(record) => self.polled(&record, head),
             Refusal::Checked(mut response) => {
-                if self.options.admit.reads_prefer() || self.face.dialect.reads_prefer() {
+                if self.options.go_by_prefer(self.face) {
                     vary_by_prefer(response.headers_mut());
                 }
                 own(*response)
