@@ -303,7 +303,7 @@ fn claims_outlive_the_runtime_in_which_they_were_seen_to() {
 #[test]
 fn what_went_with_its_runtime_is_lost_though_others_of_its_process_run_on() {
     let folder = tempfile::tempdir().unwrap();
-    let options = tower_lro::store::SqliteOptions::default().lease(Duration::from_millis(600));
+    let options = tower_lro::store::SqliteOptions::default().lease(seconds(1));
     let operations = over(options.open(folder.path().join("operations.db")).unwrap());
     let runtime = || {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
