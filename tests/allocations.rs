@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_lro::{Head, Limits, Operations, defer::rebuild::Rebuild};
+use tower_lro::{Head, Limits, Operations, defer::rebuild::Rebuild, store::Settled};
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
@@ -217,4 +217,39 @@ fn an_ended_operation_keeps_at_most_350_bytes_beyond_its_body() {
             .unwrap())
     }));
     assert!((1_024..=1_374).contains(&kept), "{kept}");
+}
+
+#[test]
+fn a_store_in_memory_asks_the_heap_for_room_in_steps_and_never_twice() {
+    let runtime = runtime();
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    let builder = Operations::builder().on_end(move |record| ended.send(record.id).unwrap());
+    let operations = builder.build().unwrap();
+    let mut service = operations.layer().layer(service_fn(async |_| {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; 1024]))))
+    }));
+    let mut steps_of_a_thousand = || {
+        let run = || {
+            location(&call(&runtime, &mut service, post::<Full<Bytes>>()).1);
+            let ending = measure(|| {
+                runtime.block_on(async {
+                    while operations.usage().accepted > 0 {
+                        tokio::task::yield_now().await;
+                    }
+                });
+            });
+            ending.bytes_total > 48 << 10
+        };
+        let steps = std::iter::repeat_with(run).take(1_000);
+        let steps = steps.filter(|it| *it).count();
+        for id in has_ended.try_iter() {
+            let forgotten = runtime.block_on(operations.forget(id));
+            assert!(matches!(forgotten, Ok(Settled::Done(_))));
+        }
+        steps
+    };
+    // 1,280 bytes each, and a step is of 32 KiB.
+    let steps = steps_of_a_thousand();
+    assert!((35..=40).contains(&steps), "{steps}");
+    assert_eq!(steps_of_a_thousand(), 0);
 }

@@ -9,6 +9,12 @@ pub(super) enum Need {
     Bytes(u64),
 }
 
+/// Bytes by which what is kept has to grow before that is told.
+const STEP: u64 = 32 << 10;
+
+/// Bytes that an operation takes beside its response, roughly.
+const EACH: u64 = 256;
+
 /// Counts what is kept, and never above the limits: room is reserved before anything is put into it.
 ///
 /// The numbers order nothing else, so relaxed atomics are enough.
@@ -23,6 +29,8 @@ pub(super) struct Ledger {
     /// Bytes of them.
     evictable_bytes: AtomicU64,
     tombstones: AtomicU64,
+    /// Bytes from which on it is told that more is kept than ever before.
+    step: AtomicU64,
 }
 
 impl Ledger {
@@ -36,6 +44,7 @@ impl Ledger {
             evictable: zero(),
             evictable_bytes: zero(),
             tombstones: zero(),
+            step: zero(),
         }
     }
 
@@ -51,6 +60,18 @@ impl Ledger {
 
     pub(super) fn reserve_bytes(&self, bytes: u64) -> bool {
         reserve(&self.bytes, bytes, self.limits.bytes)
+    }
+
+    /// Whether more is kept than ever before; told once for each step.
+    pub(super) fn has_grown(&self) -> bool {
+        let now = self.bytes.load(Relaxed) + EACH * self.operations.load(Relaxed);
+        let step = self.step.load(Relaxed);
+        let next = now + STEP;
+        now > step
+            && self
+                .step
+                .compare_exchange(step, next, Relaxed, Relaxed)
+                .is_ok()
     }
 
     pub(super) fn release_bytes(&self, bytes: u64) {

@@ -1,3 +1,4 @@
+mod heap;
 mod index;
 mod kept;
 mod ledger;
@@ -284,6 +285,7 @@ impl MemoryStore {
                 .write(|kept| kept.end(id, by, sighting, ending, now, &self.ledger, &mut debris));
             if let Some(settled) = settled {
                 self.drop_reruns(&debris);
+                heap::keep_ahead(&self.ledger);
                 return Ok(self.tell(settled));
             }
             self.make_room(Need::Bytes(size), now)?;
