@@ -84,8 +84,8 @@ impl Builder {
         self
     }
 
-    /// The clock of the engine and of the default store: it dates records and decides when they expire. Default the
-    /// system's. What runs and what waits is timed by tokio's clock.
+    /// The clock of the engine and of the default store: it dates records and decides when they expire. Default: the
+    /// system's. Running and waiting are timed by tokio's clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
         self
@@ -98,14 +98,14 @@ impl Builder {
         self
     }
 
-    /// Whose a request is, by what an authenticating layer outside has left in its head. Default: nobody's, so that
+    /// Tells whose a request is, by what an authenticating layer outside has left in its head. Default: nobody's, so that
     /// whoever knows an operation's id may follow it.
     ///
-    /// With a rule, an operation is seen only by requests of its owner; for all others it never was. A request for which
-    /// the rule gives `None` makes and sees operations that belong to nobody, and has no idempotency keys.
+    /// With a rule, an operation is seen only by requests of its owner; for all others there is no such operation. A request
+    /// for which the rule gives `None` makes and sees operations that belong to nobody, and has no idempotency keys.
     ///
-    /// The same rule must hold for the requests that reach the layer and for those that reach the status service: put
-    /// the authenticating layer outside of both. It is asked at every one of them, perhaps more than once, and must not block.
+    /// The rule is asked by the layer and by the status service: put the authenticating layer outside of both. It is called
+    /// for every request, perhaps more than once, and must not block.
     pub fn owner(
         mut self,
         rule: impl Fn(Head<'_>) -> Option<Owner> + Send + Sync + 'static,
@@ -139,11 +139,12 @@ impl Builder {
         self
     }
 
-    /// Checks everything. Works outside of a runtime: nothing is spawned before there is something to do.
+    /// Checks the options and makes the [`Operations`]. Works outside of a runtime: nothing is spawned before there is something
+    /// to do.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] names the option that can't be.
+    /// [`BuildError`] names the option that can't work.
     pub fn build(self) -> Result<Operations, BuildError> {
         self.limits.check().map_err(BuildError::from)?;
         if self.shared_keys && self.owner.is_some() {
@@ -203,7 +204,7 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// An option that can't be.
+/// An option of the [`Builder`] or of the [`Limits`] that can't work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BuildError {

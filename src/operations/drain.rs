@@ -13,13 +13,13 @@ use tokio::{sync::Notify, time::Instant};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Operations that ended while there was time: by themselves, by a limit, or by a cancel. Not those that were
-    /// [detached](crate::OperationHandle::detach), and are to end elsewhere.
+    /// Operations that ended in time: by themselves, by a limit, or by a cancel. Not those that were
+    /// [detached](crate::OperationHandle::detach) and are to end elsewhere.
     pub finished: u64,
-    /// Operations that did not, and were given back, to be run by another process: those that had not begun, or have
-    /// [attempts](crate::DeferLayer::attempts) left. There are none where the store keeps no requests.
+    /// Operations that did not end in time and were given back, for another process to run: those that had not begun, or
+    /// have [attempts](crate::DeferLayer::attempts) left. There are none where the store keeps no requests.
     pub handed_back: u64,
-    /// Operations that did not, and were ended as interrupted, or whose store could not be told what is to become of them.
+    /// Operations that did not end in time and were ended as interrupted, or of which the store could not be told.
     pub interrupted: u64,
     /// Ended operations in the store whose result nobody has read: lost with the process if the store is in memory.
     pub unread: u64,
@@ -56,14 +56,15 @@ const WIND_UP: Duration = Duration::from_millis(500);
 
 impl Operations {
     /// Prepares the end of the process: refuses new work (503 `draining`), answers every waiting reader with the present
-    /// state, gives running work the time of `deadline`, gives the rest back for others to run where that can be, and ends it as
-    /// interrupted where not. Returns when nothing is left, and
-    /// half a second after the deadline at the latest, even if a handler blocks its thread. What was
-    /// [detached](crate::OperationHandle::detach) and is to be completed from elsewhere is not waited for, once its handler
-    /// has returned; nor are requests that are being read, which are refused when they have arrived.
+    /// state, and gives running work until `deadline` to end. What has not ended by then is given back for others to run
+    /// where possible, and ends as interrupted otherwise.
+    ///
+    /// Returns when nothing is left, half a second after the deadline at the latest, even if a handler blocks its thread.
+    /// It does not wait for operations that were [detached](crate::OperationHandle::detach), once their handlers have
+    /// returned, nor for requests that are being read: these are refused when they have arrived.
     ///
     /// The status service goes on answering: stop the server after this, not before, as the
-    /// [guide](crate#shutdown) shows. There is no way back. Called again, it waits again, and tells what is unread by then.
+    /// [guide](crate#shutdown) shows. A drain can't be undone. Called again, it waits again, and tells what is unread by then.
     ///
     /// # Panics
     ///

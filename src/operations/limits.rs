@@ -32,33 +32,32 @@ pub struct Limits {
     pub response_body: u64,
     /// Operations that run at the same time. Default 256; further ones wait.
     pub running: usize,
-    /// Operations that wait for their turn to run, those whose bodies are being read included. Default 1,024. With as
-    /// many waiting as this and as many running as [`running`](Self::running): 503 `full`.
+    /// Operations that wait for their turn to run, those whose bodies are being read included. Default 1,024. When so many
+    /// wait while [`running`](Self::running) many run: 503 `full`.
     pub accepted: usize,
     /// Time within which an operation must have begun to run. Default 10 min; over it the operation fails as
     /// `not-started`.
     pub start_within: Duration,
-    /// Time that an operation may run. Default 1 h; over it the operation fails as `timed-out`. One that is
-    /// [detached](crate::OperationHandle::detach) has as long again from then on; its handler has not.
+    /// Time that an operation may run. Default 1 h; over it the operation fails as `timed-out`. For one that is
+    /// [detached](crate::OperationHandle::detach) it begins anew then; for its handler it does not.
     pub run_time: Duration,
     /// Time that a handler is given to wind up after a cancel before it is dropped. Default 0.
     pub cancel_grace: Duration,
     /// Time that an operation is kept after its end. Default 24 h; afterwards: 410 `expired`.
     pub keep_for: Duration,
-    /// Time after that in which the id is still told from one that never was. Default 24 h; afterwards: 404 `unknown`.
-    /// A bound of the default store, as the following three; a store of your own has its own.
+    /// Time after that for which the id is remembered. Default 24 h; afterwards: 404 `unknown`. This bound and the next three
+    /// are those of the default store; a store that is given to the builder has its own.
     pub tombstone_for: Duration,
-    /// Ids that are so remembered. Default 100,000; the oldest go first.
+    /// Ids that are remembered so. Default 100,000; over it the oldest are dropped first.
     pub tombstones: u64,
     /// Operations that are stored, pending and ended. Default 100,000. Over it, ended ones that have been read make
     /// room; if there are none: 503 `full`.
     pub stored: u64,
     /// Bytes of responses that are stored or being captured, and of requests that are stored until a worker has run them.
-    /// Default 256 MiB; as [`stored`](Self::stored), and an
-    /// operation whose response finds no room fails as `result-too-large`.
+    /// Default 256 MiB; over it as with [`stored`](Self::stored), and an operation whose response finds no room fails as
+    /// `result-too-large`.
     pub stored_bytes: u64,
-    /// Longest time that an answer is held back, on submit and on poll. Default 30 s; what clients ask beyond it is
-    /// cut down.
+    /// Longest time that an answer is held back, on submit and on poll. Default 30 s; a client that asks for more gets this.
     pub wait: Duration,
     /// Readers that wait at the same time. Default 10,000; further ones are answered at once.
     pub readers: usize,

@@ -56,7 +56,11 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-/// One engine (store, runner, limits) seen through one face (dialect, mount, owner rule).
+/// What a program holds of its operations: it makes the layer and the status service, and looks operations up, completes,
+/// cancels and lists them.
+///
+/// Behind it are an engine (store, runner, limits), and one face of that: a dialect under a mount, with an owner rule.
+/// [`also`](Self::also) gives another face of the same engine.
 ///
 /// Cheap to clone; clones share everything. Not generic, so that it goes into application state and struct fields
 /// without parameters. Running work keeps the engine alive; nothing else goes on after the last handle is dropped.
@@ -79,17 +83,18 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Begins to set up. [`Builder::build`] ends it; everything has a default.
+    /// Begins to set `Operations` up. Everything has a default; [`Builder::build`] makes them.
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    /// The same engine under another mount and dialect: one store, one set of limits, both answer for every operation.
-    /// The face that accepted an operation fixes its URLs.
+    /// The same engine under another mount and dialect: they share one store and one set of limits, and each answers for
+    /// every operation. Mounts of one dialect show the URLs of the mount that accepted the operation; one of another dialect
+    /// shows its own.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when the mount can't be, or is taken, or when the dialect lacks what it needs.
+    /// [`BuildError`] when the mount is no path that can be one, or is taken, or when the dialect lacks what it needs.
     pub fn also(&self, mount: &str, dialect: impl Dialect) -> Result<Self, BuildError> {
         let base = self.face.mount.url().strip_suffix(self.face.mount.path());
         let mount =
@@ -120,12 +125,13 @@ impl Operations {
         DeferLayer::new(self.clone())
     }
 
-    /// The service that answers under the mount: to be served at just the path that [`Builder::mount`] was told.
+    /// The service that answers under the mount. Serve it at the very path that [`Builder::mount`] was given.
     pub fn status_service(&self) -> StatusService {
         StatusService::new(self.clone())
     }
 
-    /// Runs what others have accepted for this queue, given back, or lost: a process, or a task, beside those that accept.
+    /// Runs operations of this queue that other processes, or other tasks of this one, have only accepted, given back, or
+    /// lost.
     ///
     /// ```no_run
     /// use axum::{Router, body::Body, routing::post};
@@ -168,7 +174,7 @@ impl Operations {
 
     /// An operation as it is now; `None` when it is not known (any more).
     ///
-    /// This and all that follows is for the program: no owner is asked for.
+    /// This method and those below are for the program itself: they do not ask whose an operation is.
     ///
     /// # Errors
     ///
@@ -181,11 +187,11 @@ impl Operations {
         })
     }
 
-    /// Waits until an operation has changed since `since`, and gives it as it is then; at once if it has changed
-    /// already or has ended, `None` when it is not known (any more).
+    /// Waits until an operation has changed since `since`, and gives it as it is then: at once if it has changed
+    /// already or has ended. `None` when it is not known (any more).
     ///
-    /// Counts as a reader, but is not refused where there are too many. It waits without limit: programs bound their own
-    /// waiting, by [`tokio::time::timeout`] say.
+    /// Counts as a reader, but is not refused where there are too many. It waits without limit: bound it with
+    /// [`tokio::time::timeout`].
     ///
     /// # Panics
     ///
@@ -216,12 +222,12 @@ impl Operations {
         }
     }
 
-    /// Ends an operation with a response from outside: from an event's subscriber, or another task. Its handler, if it
-    /// still runs here, is stopped as by a cancel.
+    /// Ends an operation with a response from elsewhere: from the subscriber of an event, or from another task. Its handler,
+    /// if it still runs here, is stopped as by a cancel.
     ///
-    /// The response is read whole, within [`Limits::response_body`], and stored as a handler's would be; but a store that
-    /// can't take a long one in is waited for no longer than a minute, with each 256 KiB. An operation that has ended before
-    /// [stands](Settled::Stands).
+    /// The response is read whole, within [`Limits::response_body`], and stored as a handler's would be; but when the store
+    /// can't take in a part of a long one (256 KiB), this waits for a minute at most. An operation that had ended before
+    /// [stands](Settled::Stands): nothing changes.
     ///
     /// # Errors
     ///
@@ -269,8 +275,8 @@ impl Operations {
         })
     }
 
-    /// Ends an operation that has not ended, as cancelled; one that has [stands](Settled::Stands). Its handler is told,
-    /// and dropped after [`Limits::cancel_grace`].
+    /// Ends an operation as cancelled; one that has ended [stands](Settled::Stands). Its handler is told, and dropped after
+    /// [`Limits::cancel_grace`].
     ///
     /// # Errors
     ///
@@ -284,8 +290,9 @@ impl Operations {
         self.engine.end_now(id, ending).await
     }
 
-    /// Lets go of an operation that has ended, and of its result, and leaves a tombstone; one that has not ended
-    /// [stands](Settled::Stands).
+    /// Lets go of an operation that has ended, and of its result, and leaves a tombstone. One that has not ended
+    /// [stands](Settled::Stands). For pending ones there are [`remove`](Self::remove), which stops the work, and
+    /// [`abandon`](Self::abandon), which does not.
     ///
     /// # Errors
     ///
@@ -298,8 +305,8 @@ impl Operations {
         self.engine.let_go(id, Forget::Ended, false).await
     }
 
-    /// Lets go of an operation whether or not it has ended, as [`forget`](Self::forget) does of those that have. What runs
-    /// of it here is stopped as by a cancel, but nobody will learn how it ended.
+    /// Lets go of an operation whether or not it has ended, and leaves a tombstone, as [`forget`](Self::forget) does. If it
+    /// runs here, its handler is stopped as by a cancel; nobody will learn how it ended.
     ///
     /// # Errors
     ///
@@ -312,8 +319,8 @@ impl Operations {
         self.engine.let_go(id, Forget::Any, true).await
     }
 
-    /// Lets go of an operation whether or not it has ended, as [`remove`](Self::remove) does, but stops nothing that runs
-    /// here: it runs on, and what comes of it is dropped. In another process it may be stopped.
+    /// Lets go of an operation whether or not it has ended, as [`remove`](Self::remove) does, but does not stop its handler
+    /// here: that runs on, and its response is dropped. A handler in another process may be stopped.
     ///
     /// # Errors
     ///
@@ -376,7 +383,7 @@ impl Operations {
         }
     }
 
-    /// What is held now. Never waits. Each number is right for itself; together they are no snapshot.
+    /// What is held now. Never waits. Each number is right by itself, but they are not taken at one moment.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let (places, stored) = (&self.engine.places, self.engine.store.usage());
