@@ -1,7 +1,7 @@
 //! Which requests are deferred.
 //!
-//! Two-valued, so that [`and`](Admit::and), [`or`](Admit::or) and [`not`](Admit::not) mean what they say; how long the
-//! answer may be held back is a separate thing.
+//! A predicate says yes or no, so that [`and`](Admit::and), [`or`](Admit::or) and [`not`](Admit::not) mean what they say;
+//! how long the answer may be held back is decided [elsewhere](crate#wait).
 //!
 //! ```
 //! use tower_lro::{Operations, admit::{self, Admit}};
@@ -12,25 +12,25 @@
 //! # Ok::<_, tower_lro::BuildError>(())
 //! ```
 //!
-//! Never deferred, whatever is admitted: HEAD, CONNECT, OPTIONS, TRACE, upgrades to other protocols than HTTP, requests for
-//! event streams (`Accept: text/event-stream`), gRPC (`Content-Type: application/grpc*`), and what a layer of this crate
-//! further out has deferred already.
+//! Never deferred, whatever is admitted: HEAD, CONNECT, OPTIONS, TRACE, the target `*`, upgrades to other protocols than
+//! HTTP, requests for event streams (`Accept: text/event-stream`), gRPC (`Content-Type: application/grpc*`), and what a layer
+//! of this crate further out has deferred already.
 
 use crate::{OperationHandle, dialect::Head, header::Prefer};
 use http::{HeaderName, HeaderValue, Method, Version, header};
 
 /// Decides, by its head, whether a request is deferred. Implemented for closures.
 pub trait Admit: Send + Sync + 'static {
-    /// Whether this one is.
+    /// Whether the request with this head is deferred.
     fn admit(&self, head: Head<'_>) -> bool;
 
-    /// Whether the answer depends on `Prefer`, so that caches have to be told, by `Vary`. Closures say no: one that reads
-    /// `Prefer` is better composed with [`asked`].
+    /// Whether the answer depends on `Prefer`: then responses tell caches so, with `Vary`. For closures it is `false`; instead
+    /// of reading `Prefer` in a closure, combine it with [`asked`].
     fn reads_prefer(&self) -> bool {
         false
     }
 
-    /// What both admit.
+    /// Admits what both admit.
     fn and<A: Admit>(self, other: A) -> And<Self, A>
     where
         Self: Sized,
@@ -38,7 +38,7 @@ pub trait Admit: Send + Sync + 'static {
         And(self, other)
     }
 
-    /// What either admits.
+    /// Admits what either admits.
     fn or<A: Admit>(self, other: A) -> Or<Self, A>
     where
         Self: Sized,
@@ -46,7 +46,7 @@ pub trait Admit: Send + Sync + 'static {
         Or(self, other)
     }
 
-    /// What this does not admit.
+    /// Admits what this does not admit.
     fn not(self) -> Not<Self>
     where
         Self: Sized,
@@ -61,19 +61,19 @@ impl<F: Fn(Head<'_>) -> bool + Send + Sync + 'static> Admit for F {
     }
 }
 
-/// Everything. The default: the layer is mounted on what is slow.
+/// Admits every request. The default, for a layer that stands on the slow routes only.
 #[must_use]
 pub const fn always() -> Always {
     Always(())
 }
 
-/// Methods that may change something (RFC 9110, section 9.2.1): all but GET, HEAD, OPTIONS, TRACE.
+/// Admits methods that may change something (RFC 9110, section 9.2.1): all but GET, HEAD, OPTIONS, TRACE.
 #[must_use]
 pub const fn unsafe_methods() -> UnsafeMethods {
     UnsafeMethods(())
 }
 
-/// Requests that ask for it: `Prefer: respond-async` (RFC 7240, section 4.1).
+/// Admits requests that ask for it with `Prefer: respond-async` (RFC 7240, section 4.1).
 #[must_use]
 pub const fn asked() -> Asked {
     Asked(())

@@ -48,7 +48,7 @@ impl<B> ResponseBody<B> {
     }
 }
 
-/// An empty one: what layers further out answer with in this one's place.
+/// An empty body: layers further out answer with it in this one's place.
 impl<B> Default for ResponseBody<B> {
     fn default() -> Self {
         Self::own(ReplyBody::default())
@@ -112,7 +112,8 @@ impl<E: fmt::Display> fmt::Display for BodyError<E> {
     }
 }
 
-/// Of any error that is like one: [`Error`] itself is not implemented for boxed errors, which many bodies have.
+/// For every error type that can be boxed. (Many bodies have boxed errors, for which [`Error`] is not implemented: so
+/// [`BodyError`] can't implement it either.)
 impl<E: Into<Box<dyn Error + Send + Sync>>> From<BodyError<E>> for Box<dyn Error + Send + Sync> {
     fn from(error: BodyError<E>) -> Self {
         match error {

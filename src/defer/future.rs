@@ -15,9 +15,9 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropped while the request is read, it leaves nothing behind. Once the operation is being stored it runs on to its
-    /// end, though nobody gets the 202. Dropped during a [wait](crate#wait) of a request without idempotency key, it drops
-    /// the work; and of a request that passes, the inner service's future.
+    /// Dropped while the request is being read, it leaves nothing behind. Once the operation is being stored, it runs on to
+    /// its end, though nobody gets the 202. Dropped during a [wait](crate#wait) without an idempotency key, it drops the work.
+    /// For a request that passes, it drops the inner service's future.
     pub struct ResponseFuture<S: Service<Request<B>>, B, R> {
         #[pin]
         kind: Kind<S, B, R>,

@@ -16,9 +16,9 @@ use http::{HeaderName, Request, Response, header};
 use std::{borrow::Cow, fmt, future::Future, num::NonZeroU16, pin::Pin, sync::Arc, time::Duration};
 use tower_layer::Layer;
 
-/// Defers what reaches it. Made by [`Operations::layer`].
+/// Defers the requests that reach it: answers at once, and runs the inner service in a task. Made by [`Operations::layer`].
 ///
-/// Options begin with what [`Limits`] say and hold for this layer only.
+/// Options hold for this layer only; what is not set is as [`Limits`] have it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -125,19 +125,19 @@ impl<M> DeferLayer<M> {
         self.with(|options| options.admit = Arc::new(admit))
     }
 
-    /// Holds answers back so long, in the hope that the operation ends, when the client does not ask for another wait.
+    /// Holds answers back for this long, in the hope that the operation ends, unless the client asks for another wait.
     /// Default 0; never more than [`Limits::wait`].
     ///
     /// What ends in time, its body included, is answered as without the layer, and nothing is stored (with an
-    /// idempotency key it is). While the client waits nothing else may know of the operation; if it goes away, the work
-    /// is dropped, as a server without the layer would. After this time the operation is stored and answered 202.
+    /// idempotency key it is). When time is up, the operation is stored and answered 202. Until then only the client knows of
+    /// it: if that goes away, the work is dropped, as a server without the layer would drop it.
     pub fn wait(self, at_most: Duration) -> Self {
         self.with(|options| options.wait = at_most)
     }
 
-    /// Where the idempotency key of a request comes from; `None` for a request that has none. Default: the field
-    /// `Idempotency-Key`. Keys count for an owner ([`Builder::owner`](crate::Builder::owner)), or not at all unless they
-    /// are [shared](crate::Builder::shared_keys).
+    /// Takes the idempotency key of a request from elsewhere than the field `Idempotency-Key`; `None` for a request that has
+    /// none. A key belongs to an owner ([`Builder::owner`](crate::Builder::owner)); without owners keys are ignored, unless
+    /// they are [shared](crate::Builder::shared_keys).
     pub fn key<K>(self, key: impl Fn(Head<'_>) -> Option<K> + Send + Sync + 'static) -> Self
     where
         K: Into<Cow<'static, str>>,
@@ -146,15 +146,14 @@ impl<M> DeferLayer<M> {
     }
 
     /// Answers 409 `key-in-use` to a repeated idempotency key until the operation has ended, as
-    /// draft-ietf-httpapi-idempotency-key-header has it. Default: the same 202 again, which draws the client's attention
-    /// to the operation that there is.
+    /// draft-ietf-httpapi-idempotency-key-header has it. Default: the same 202 again, which leads the client to the operation
+    /// that there is.
     pub fn strict_keys(self) -> Self {
         self.with(|options| options.strict_keys = true)
     }
 
-    /// Refuses bad requests before they are accepted: what `check` answers with `Err` is sent at once, and nothing is
-    /// stored or run. It gets a copy of the head, and the body. The client waits for it meanwhile, and nothing limits its
-    /// time.
+    /// Refuses bad requests before they are accepted: a response in `Err` is sent at once, and nothing is stored or run.
+    /// `check` gets a copy of the head, and the body. The client waits while it runs, and nothing limits its time.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -196,14 +195,14 @@ impl<M> DeferLayer<M> {
         self.with(|options| Arc::make_mut(&mut options.terms).run_time = at_most)
     }
 
-    /// Time that an operation is kept after its end; afterwards: 410 `expired`. Default [`Limits::keep_for`]. With zero its
-    /// end is the last of it: for work whose result nobody asks for.
+    /// Time that an operation is kept after its end; afterwards: 410 `expired`. Default [`Limits::keep_for`]. With zero it
+    /// expires as it ends: for work whose result nobody asks for.
     pub fn keep_for(self, time: Duration) -> Self {
         self.with(|options| options.keep_for = time)
     }
 
     /// Delay that `Retry-After` tells clients of an operation, in whole seconds, from one to a day, until its handler
-    /// [tells another](crate::OperationHandle::retry_after). Default [`Limits::retry_after`], which refusals go by.
+    /// [sets another](crate::OperationHandle::retry_after). Default [`Limits::retry_after`], which refusals always tell.
     pub fn retry_after(self, delay: Duration) -> Self {
         let report = Report {
             retry_after: Some(delay),
@@ -212,31 +211,31 @@ impl<M> DeferLayer<M> {
         self.with(|options| options.report = Some(Arc::new(report)))
     }
 
-    /// Where [workers](Operations::worker) find what is accepted here and is for them to run. Default `default`.
+    /// Names the queue from which [workers](Operations::worker) take what is accepted here and left to them. Default `default`.
     pub fn queue(self, queue: impl Into<Queue>) -> Self {
         self.with(|options| options.queue = queue.into())
     }
 
-    /// Runs nothing in this process: what is accepted waits in its [queue](Self::queue) for a
-    /// [worker](Operations::worker), here or elsewhere, and fails as `not-started` after [`Limits::start_within`]. It is
-    /// answered 202 at once, whatever was to be waited. The inner service only serves what is not deferred.
+    /// Does not run what is accepted: it waits in its [queue](Self::queue) for a [worker](Operations::worker), here or
+    /// elsewhere, and fails as `not-started` if none takes it within [`Limits::start_within`]. It is always answered 202 at
+    /// once, without a wait. The inner service serves only requests that are not deferred.
     ///
-    /// How many may wait is for the store to bound.
+    /// How many may wait is bounded by the store alone.
     pub fn accept_only(self) -> Self {
         self.with(|options| options.accept_only = true)
     }
 
-    /// How often the inner service may be called for one operation, should the process that runs it die or shut down
+    /// How often the inner service may be called for one operation, if the process that runs it dies or shuts down
     /// meanwhile; a [worker](Operations::worker) makes the next attempt. Default 1: an operation whose process dies fails
-    /// as `lost`. With more the work is done at least once, instead of at most once: it has to bear that.
+    /// as `lost`. With more, the work is done at least once instead of at most once: it must tolerate being done twice.
     ///
-    /// It takes a store that keeps requests, or [`accept_only`](Self::accept_only).
+    /// This needs a store that keeps requests, or [`accept_only`](Self::accept_only).
     pub fn attempts(self, attempts: NonZeroU16) -> Self {
         self.with(|options| options.attempts = attempts)
     }
 
-    /// Further fields of requests that are not to be stored, since they hold secrets. `Authorization`, `Cookie` and
-    /// `Proxy-Authorization` never are. What a later run needs of them is put back by [`Worker::restore`](crate::Worker::restore).
+    /// Further request fields that must not be stored, since they hold secrets. `Authorization`, `Cookie` and
+    /// `Proxy-Authorization` never are. [`Worker::restore`](crate::Worker::restore) puts back what a later run needs of them.
     pub fn not_stored(self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
         self.with(|options| {
             let all = options.not_stored.iter().cloned().chain(fields);
@@ -244,8 +243,8 @@ impl<M> DeferLayer<M> {
         })
     }
 
-    /// Makes request bodies with a function instead of [`Rebuild`]: for types of other crates, for which nobody else
-    /// may implement it.
+    /// Makes request bodies with a function instead of [`Rebuild`]: for types of other crates, for which the orphan rules
+    /// do not let you implement the trait.
     ///
     /// ```
     /// use bytes::Bytes;

@@ -22,7 +22,7 @@ use tower_service::Service;
 
 /// Runs the inner service in a task of its own and answers at once. Made by [`DeferLayer`](crate::DeferLayer).
 ///
-/// Always ready: the inner service is cloned for each request, and the clone is waited for in the task. So a concurrency
+/// Always ready: the inner service is cloned for each request, and the task waits until its clone is ready. So a concurrency
 /// limit inside becomes a queue of accepted operations, and a load shedder outside does not see it.
 #[derive(Clone)]
 pub struct Defer<S, M = ByTrait> {

@@ -7,12 +7,12 @@ use http::Uri;
 use serde::Serialize;
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-/// What a deferred handler may take to know of its operation, and to tell how far it is.
+/// A deferred handler's connection to its operation: it reports progress, hears of cancels, and can hand the end over.
 ///
-/// It lies in the request's extensions; with the feature `axum` it is an extractor too, and an `Option` of it where
-/// the handler also serves requests that are not deferred. Handlers that take nothing work the same.
+/// It is in the request's extensions. With the feature `axum` it is an extractor as well, and so is an `Option` of it, for
+/// handlers that also serve requests that are not deferred. A handler need not take it.
 ///
-/// A handle that is kept after the end, or for ever, keeps nothing alive; what it says is no longer heard.
+/// A handle may be kept after the end of its operation: it keeps nothing alive, and what it is told has no effect.
 ///
 /// ```
 /// use tower_lro::OperationHandle;
@@ -56,22 +56,22 @@ impl OperationHandle {
         Self { live }
     }
 
-    /// The operation's name.
+    /// The operation's id.
     #[must_use]
     pub fn id(&self) -> OperationId {
         self.live.id()
     }
 
-    /// How often the operation has been given to a process to run; the first is 1.
+    /// Which attempt at running the operation this is; the first is 1. See [`DeferLayer::attempts`](crate::DeferLayer::attempts).
     #[must_use]
     pub fn attempt(&self) -> u16 {
         self.live.attempt()
     }
 
-    /// Says how much is done, from 0 to 1 (what lies outside is taken for the nearest, and NaN for unknown), and what
-    /// is being done, for people: at most 4 KiB, the rest is cut off. An empty message takes the last one away.
+    /// Reports progress: how much is done, from 0 to 1 (other values are clamped, NaN means unknown), and a message for
+    /// people about what is being done. The message is cut at 4 KiB; an empty one removes the last.
     ///
-    /// Never waits, never fails; the last word counts. Readers at this process see it at once.
+    /// Never waits and never fails; each report replaces the one before. Clients that poll this process see it at once.
     pub fn progress(&self, fraction: f32, message: impl Into<Cow<'static, str>>) {
         let message = message.into();
         self.live.report(|report| {
@@ -80,7 +80,7 @@ impl OperationHandle {
         });
     }
 
-    /// Attaches anything that clients can use, as JSON of at most 4 KiB.
+    /// Attaches data of the handler's own for clients, as JSON of at most 4 KiB, in place of what was attached before.
     ///
     /// # Errors
     ///
@@ -96,30 +96,30 @@ impl OperationHandle {
         Ok(())
     }
 
-    /// Tells the resource that the operation makes or changes, as soon as it is known. Status documents show it as it is
-    /// given here.
+    /// Tells which resource the operation makes or changes, as soon as it is known. Status documents show it as it is given
+    /// here.
     pub fn resource(&self, target: &Uri) {
         let target = target.to_string();
         self.live
             .report(|report| report.resource = Some(target.into()));
     }
 
-    /// Tells how long clients should wait before they ask again, in whole seconds, rounded up, from one to a day.
+    /// Sets how long clients should wait before they ask again: in whole seconds, rounded up, from one to a day.
     pub fn retry_after(&self, delay: Duration) {
         self.live.report(|report| report.retry_after = Some(delay));
     }
 
-    /// Whether the handler should stop: the operation was cancelled, completed from outside, ran out of time, the server
-    /// shuts down, or it is simply over.
+    /// Whether the handler should stop: the operation was cancelled, completed from elsewhere, or ran out of time; the server
+    /// shuts down; or the operation is simply over.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.live.signal().is_some()
     }
 
-    /// Waits until [`is_cancelled`](Self::is_cancelled).
+    /// Waits until the handler should stop: see [`is_cancelled`](Self::is_cancelled).
     ///
     /// The handler's own future is dropped at that moment, unless [`Limits::cancel_grace`](crate::Limits::cancel_grace)
-    /// gives it time (there is none after a time limit): this is for what it has spawned.
+    /// gives it time (there is none after a time limit). So this is mainly for tasks that it has spawned.
     ///
     /// # Cancel safety
     ///
@@ -128,18 +128,19 @@ impl OperationHandle {
         self.live.stopped().await;
     }
 
-    /// Hands the end of the operation over: from here on only [`Operations::complete`](crate::Operations::complete), a
-    /// cancel or a limit ends it, and the handler's own response is dropped. For a handler that only puts a command on
-    /// a bus.
+    /// Leaves the end of the operation to somebody else: from here on only
+    /// [`Operations::complete`](crate::Operations::complete), a cancel or a limit ends it, and the handler's own response is
+    /// dropped. For handlers that only put a command on a bus.
     ///
-    /// When this returns the operation is stored, and the client has been answered 202 if it was still waiting. The
-    /// handle goes on to work until the operation's end, for what the handler has spawned. The operation has its
-    /// [`run_time`](crate::Limits::run_time) once more from now on, and where that ends it, what was told after the detach
-    /// is not kept; the handler has what is left of its own.
+    /// When this returns, the operation is stored, and the client has been answered 202 if it was still waiting. The
+    /// handle goes on working until the operation's end, for tasks that the handler has spawned.
+    ///
+    /// The operation's [`run_time`](crate::Limits::run_time) begins anew; if it runs out, what was reported after the detach
+    /// is not kept. For the handler itself the time does not begin anew.
     ///
     /// # Errors
     ///
-    /// [`DetachError`] when the operation has ended or can't be stored: the handler's response is still its end.
+    /// [`DetachError`] when the operation has ended or can't be stored: then it still ends with the handler's response.
     ///
     /// # Cancel safety
     ///

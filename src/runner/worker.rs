@@ -26,8 +26,8 @@ use tower_service::Service;
 /// Tells the inner service, from the second attempt on, which one it is.
 pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("operation-attempt");
 
-/// In the extensions of a request that a [`Worker`] runs: its URI as the layer saw it that accepted it, below whatever
-/// router has taken a prefix away. The request's own URI is that which the client sent.
+/// In the extensions of a request that a [`Worker`] runs: the URI as the layer that accepted it saw it, after routers had
+/// taken prefixes away. The request's own URI is the one that the client sent.
 #[derive(Clone, Debug)]
 pub struct SeenUri(pub Uri);
 
@@ -40,13 +40,13 @@ type Restore = Arc<dyn Fn(&mut Parts) + Send + Sync>;
 ///
 /// The inner service is called with the request as the client sent it: method, the URI before any router took a prefix
 /// away, fields, body and trailers. Extensions are not kept, nor are the fields that hold
-/// [secrets](crate::DeferLayer::not_stored): the router to give here is the one *below* what authenticates, and what it
-/// needs besides is put back by [`restore`](Self::restore). Layers of this crate let the request pass.
+/// [secrets](crate::DeferLayer::not_stored). So give it the router *inside* the authenticating layers, and put back what that
+/// needs with [`restore`](Self::restore). Layers of this crate let the request pass.
 ///
-/// Time to start and to run, and the length of the response, are limited as the layer has it that accepted the
-/// operation; the [grace](crate::Limits::cancel_grace) of a cancel as it is here.
+/// The time to start, the time to run and the length of the response are limited by the settings of the layer that accepted
+/// the operation; the [grace](crate::Limits::cancel_grace) after a cancel by those of this process.
 ///
-/// At the second attempt and later ones the request has a field `Operation-Attempt` with its number.
+/// From the second attempt on the request has a field `Operation-Attempt` with the number of the attempt.
 #[must_use = "it runs nothing until it is told to"]
 pub struct Worker<S, B> {
     operations: Operations,
@@ -69,14 +69,14 @@ impl<S, B> Worker<S, B> {
         }
     }
 
-    /// Puts back into each request what is not stored and the inner service needs: extensions, credentials. It must not
-    /// block. One that panics ends the operation as [`Reason::Panicked`](crate::record::Reason::Panicked).
+    /// Sets a hook that puts back into each request what is not stored and the inner service needs: extensions, credentials.
+    /// It must not block. If it panics, the operation ends as [`Reason::Panicked`](crate::record::Reason::Panicked).
     pub fn restore(mut self, hook: impl Fn(&mut Parts) + Send + Sync + 'static) -> Self {
         self.restore = Some(Arc::new(hook));
         self
     }
 
-    /// Longest time until it looks for work again when nobody tells of any. Default 1 s, at least 1 ms.
+    /// How often to look for work when the store hints at none. Default 1 s, at least 1 ms.
     pub fn poll_every(mut self, time: Duration) -> Self {
         self.poll_every = time.max(Duration::from_millis(1));
         self
@@ -92,10 +92,10 @@ where
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// Takes work and runs it, until the [drain](Operations::drain). To be spawned.
+    /// Takes work and runs it, until the [drain](Operations::drain). Spawn it.
     ///
-    /// It takes no more than can be run at once, [`Limits::running`](crate::Limits::running) with everything else that
-    /// runs here, and takes turns with it.
+    /// It takes no more than can run at once: together with everything else that runs here,
+    /// [`Limits::running`](crate::Limits::running).
     ///
     /// # Cancel safety
     ///

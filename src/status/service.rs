@@ -18,9 +18,9 @@ use tower_service::Service;
 
 /// Answers under the mount. Made by [`Operations::status_service`].
 ///
-/// Never fails, takes any request body, and reads none. Mounts by `nest_service`, `route_service`, or bare on hyper: it
-/// knows its paths with and without the mount's prefix. Where axum's routers have taken away no more than a part of that, it
-/// knows them by what the client asked for (feature `axum`).
+/// Never fails, takes any request body, and reads none. Serve it with `nest_service`, `route_service`, or bare on hyper: it
+/// matches paths with and without the mount's prefix. Where axum's routers have taken away only a part of the prefix, it
+/// goes by the URI that the client asked for (feature `axum`).
 #[derive(Clone, Debug)]
 pub struct StatusService {
     operations: Operations,
