@@ -1,9 +1,9 @@
-//! Where operations are kept, and the contract that every such place keeps.
+//! Where operations are kept, and the contract that every store keeps.
 //!
 //! [`MemoryStore`] is the default. [`Store`] is the contract; the feature `testing` adds `conformance`, the suite
 //! of small named cases that tells whether an implementation keeps it.
 //!
-//! **Stable**: what is added to the trait has a default, or comes with a release that says that it breaks.
+//! **Stable**: additions to the trait have defaults; anything else comes in a release that is marked as breaking.
 
 mod clock;
 #[cfg(any(test, feature = "testing"))]
@@ -37,12 +37,12 @@ use std::{
     time::Duration,
 };
 
-/// Keeps operations.
+/// Keeps operations. Its methods are called verbs here.
 ///
 /// # Contract
 ///
 /// **Atomicity.** Every verb is one atomic step: no reader and no other verb sees half of it. A verb whose condition
-/// does not hold changes nothing and says in `Ok` what stands instead, so that nobody reads twice to learn who won.
+/// does not hold changes nothing, and returns in `Ok` what stands instead, so that nobody has to read again to learn who won.
 ///
 /// **Moves.** The state moves only as [`Phase::after`] allows. Whatever verbs race, an operation ends exactly once. Its
 /// [revision](Record::revision) grows with each move, and with the next attempt to where
@@ -52,58 +52,58 @@ use std::{
 /// taken or not: it may be repeated with the same id or claim, and repeating a step that was taken is harmless. With
 /// every other kind nothing was written.
 ///
-/// An operation that is kept but can't be understood, damaged or written by a later version, is no other's affair: verbs
-/// that name it answer [`StoreErrorKind::Corrupt`]; [`claim`](Self::claim), [`renew`](Self::renew), [`list`](Self::list) and
-/// [`sweep`](Self::sweep) pass it over.
+/// An operation that is kept but can't be read, because it is damaged or was written by a later version, affects no other:
+/// verbs that name it answer [`StoreErrorKind::Corrupt`]; [`claim`](Self::claim), [`renew`](Self::renew),
+/// [`list`](Self::list) and [`sweep`](Self::sweep) pass it over.
 ///
 /// **Cancellation.** A future that is dropped before its end may have taken its step or not, but never half of it.
 /// None has an effect before it is first polled, except those that are [ready](StoreFuture::ready) from the start.
 ///
-/// **Clocks.** The store decides by one clock of its own when something is due; the timestamps it is given and gives
-/// are for showing.
+/// **Clocks.** The store decides by one clock of its own when something is due; timestamps, those that it is given and those
+/// that it sets, are only for showing.
 ///
-/// **Claims.** Whoever runs an operation holds its [`Claim`], one at a time. It is void, and every write that names it is
-/// refused (but for a [`detach`](Self::detach) that is repeated), once the operation has ended, was detached, released, or
-/// forgotten, or once a [sweep](Self::sweep) has found that it has lapsed. Claims lapse where the store has a
-/// [lease](Self::lease), which is renewed by
-/// [`renew`](Self::renew) alone. What becomes of an operation whose claim lapses is for [`Record::lapse`] to say.
+/// **Claims.** Whoever runs an operation holds its [`Claim`]; there is one at a time. A claim is void once the operation has
+/// ended, was detached, released or forgotten, or once a [sweep](Self::sweep) has found that the claim has lapsed. A write
+/// that names a void claim is refused, except for a [`detach`](Self::detach) that is repeated. Claims lapse if the store has
+/// a [lease](Self::lease), which only [`renew`](Self::renew) renews. [`Record::lapse`] says what becomes of an operation
+/// whose claim has lapsed.
 ///
-/// **Ends.** Of its own accord a store ends operations in [`sweep`](Self::sweep) alone, which tells of each once, to
-/// whoever swept.
+/// **Ends.** A store ends operations of its own accord only in [`sweep`](Self::sweep), which tells whoever called it of each
+/// one, once.
 ///
-/// **Requests.** What [`create`](Self::create) is given with the request can be [released](Self::release), and be
-/// [claimed](Self::claim) by others. It is kept until the operation has ended.
+/// **Requests.** An operation that is [created](Self::create) with its request can be [released](Self::release), and
+/// [claimed](Self::claim) by others. The request is kept until the operation has ended.
 ///
-/// **Visibility.** What a verb has written, every later verb through the same store sees.
+/// **Visibility.** Every later verb through the same store sees what a verb has written.
 ///
 /// # Implementing
 ///
-/// `examples/store.rs` is a store in plain maps behind one lock, which uses nothing that is not public: a place to begin.
+/// `examples/store.rs` is a store in plain maps behind one lock, made of public items only: begin there.
 ///
-/// Run `conformance` (feature `testing`) against it. [`Record::observe`], [`Record::release`], [`Record::lapse`] and
-/// [`Record::end`] make the lawful moves for stores that hold records as they are: on a copy, which replaces the record if
-/// the move was lawful and the claim, where one is named, holds. Stores that write records down need to understand a
-/// record's id, revision, phase, attempt and times, the owner, key, face and queue of its submission, and how long it is
-/// kept; the rest they take and give back [encoded](crate::record::Submission::encode).
+/// Run `conformance` (feature `testing`) against your store. [`Record::observe`], [`Record::release`], [`Record::lapse`] and
+/// [`Record::end`] make the lawful moves for stores that hold records as they are. Call them on a copy, and replace the
+/// record by that if the move was lawful and the claim, where one is named, holds. Stores that write records down need to
+/// understand a record's id, revision, phase, attempt and times, the owner, key, face and queue of its submission, and how
+/// long it is kept; the rest they store and give back [encoded](crate::record::Submission::encode).
 ///
-/// The suite asks one process that lives. What holds when it dies, when the disk is full, when something stored is damaged
-/// and when several share the store, and which failures leave a step [uncertain](StoreErrorKind::Uncertain), is for the
-/// author to test. [`mark_read`](Self::mark_read),
-/// [`set_aside`](Self::set_aside) and [`usage`](Self::usage) are called where nothing can be waited for: a store elsewhere
-/// answers them from memory, and passes on what it was told with a later verb.
+/// The suite tests one process, which does not die. Test yourself what holds when it dies, when the disk is full, when
+/// something stored is damaged and when several processes share the store, and which failures leave a step
+/// [uncertain](StoreErrorKind::Uncertain). [`mark_read`](Self::mark_read), [`set_aside`](Self::set_aside) and
+/// [`usage`](Self::usage) are called where nothing can be waited for: a store elsewhere answers them from memory, and passes
+/// on what it was told with a later verb.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Keeps a new operation, its key, its request where one is given, and the right to run it, in one step; idempotent
     /// on the id. The request is given where the submission has a [`Rerun`](crate::record::Rerun), and only there.
     ///
-    /// With a key that another operation or tombstone has, nothing is written and that one is told; likewise with an id
-    /// whose claim is void, or that is gone. Neither needs room. A key [without
+    /// If another operation or tombstone has the key, nothing is written and that one is returned; likewise if an operation
+    /// with this id is here and its claim is void, or is gone. Neither needs room. A key [without
     /// fingerprint](crate::record::KeyUse::fingerprint) is taken over from a tombstone, which then has none.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Full`] when there is no room, and none can be made by letting go of finished operations whose
-    /// results have been read, the first to end first. Operations that have not ended, and unread results, are never
-    /// let go.
+    /// [`StoreErrorKind::Full`] when there is no room, and none can be made by letting go of operations that have ended and
+    /// whose results have been read, the first to end first. Operations that have not ended, and unread results, are never
+    /// let go to make room.
     fn create<'a>(
         &'a self,
         record: &'a Arc<Record>,
@@ -113,12 +113,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Takes operations of a queue that nobody has the right to run: those that were created for the queue, released,
     /// or found lapsed by a [`sweep`](Self::sweep) with attempts left; oldest first.
     ///
-    /// It sees to nothing else that is due: claims that have lapsed, and what comes too late to be claimed, are for the
-    /// sweep.
+    /// Nothing else that is due is done here: claims that have lapsed, and operations that were not claimed in time, are left
+    /// to the sweep.
     fn claim<'a>(&'a self, queue: &'a Queue, at_most: NonZeroU16) -> StoreFuture<'a, Vec<Claimed>>;
 
-    /// Renews the leases of all claims that this process holds, and takes in what it has seen of their operations, in
-    /// one round trip. Answers with those of them that are void: who runs such a one is to stop.
+    /// Renews the leases of claims that this process holds, and takes in what it has seen of their operations, in one round
+    /// trip. Returns those of them that are void: whoever runs such an operation is to stop.
     ///
     /// Never called where there is no [lease](Self::lease).
     fn renew<'a>(&'a self, held: &'a [Held]) -> StoreFuture<'a, Vec<OperationId>> {
@@ -129,8 +129,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Gives the right to run an operation back, as [`Record::release`] says, for another to claim.
     ///
     /// It [stands](Settled::Stands) when the claim is void, when its attempts are used up, and when the request was not
-    /// kept. Who must have claimed it anew is as for a new one: [`Rerun::start_within`](crate::record::Rerun::start_within)
-    /// counts from here.
+    /// kept. [`Rerun::start_within`](crate::record::Rerun::start_within), the time within which it must be claimed, begins
+    /// anew.
     fn release<'a>(&'a self, claim: &'a Claim, sighting: &'a Sighting) -> StoreFuture<'a, Settled>;
 
     /// Looks an operation up. One that is due to expire is already [`Lookup::Gone`].
@@ -144,8 +144,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Ends the operation if it has not ended and `claim` still holds.
     ///
-    /// `ending` is there when this is called, and is left there with an error, so that it can be tried again; who keeps
-    /// it takes it out.
+    /// `ending` is `Some` when this is called. A store that keeps it takes it out; with an error it is left there, so that the
+    /// caller can try again.
     ///
     /// # Errors
     ///
@@ -157,8 +157,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         ending: &'a mut Option<Ending>,
     ) -> StoreFuture<'a, Settled>;
 
-    /// Ends the operation if it has not ended, whoever holds the claim, which is void from then on. A `sighting` is what
-    /// the caller knows of it, if it happens to run it.
+    /// Ends the operation if it has not ended, whoever holds the claim, which is void from then on. `sighting` is what the
+    /// caller knows of the operation, if it happens to run it.
     ///
     /// # Errors
     ///
@@ -170,12 +170,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         sighting: Option<Sighting>,
     ) -> StoreFuture<'_, Settled>;
 
-    /// Gives up the claim of an operation that runs, without an end: from then on only [`complete`](Self::complete) ends
+    /// Gives up the claim of a running operation without ending it: from then on only [`complete`](Self::complete) ends
     /// it, or [`sweep`](Self::sweep), as timed out, when `within` has passed.
     ///
-    /// One that has not started [stands](Settled::Stands). By the claim that was given up so already, it is
-    /// [done](Settled::Done) and changes nothing, while the operation has not ended: who is uncertain whether it was done
-    /// learns so by doing it again.
+    /// An operation that has not started [stands](Settled::Stands). Repeated with the claim that was given up, this is
+    /// [done](Settled::Done) and changes nothing as long as the operation has not ended: so a caller who is uncertain whether
+    /// it was done repeats it.
     fn detach<'a>(
         &'a self,
         claim: &'a Claim,
@@ -183,22 +183,23 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         within: Duration,
     ) -> StoreFuture<'a, Settled>;
 
-    /// Forgets an operation, and answers with it as it was; a tombstone stays, with its owner and key.
+    /// Forgets an operation, and returns it as it was; a tombstone stays, with its owner and key.
     ///
-    /// One that has not ended [stands](Settled::Stands) where `which` is [`Forget::Ended`]; with [`Forget::Any`] it goes
-    /// too, and its claim is void. A body among the [blobs](Self::blobs) stays for who reads it: see [`Blobs`].
+    /// One that has not ended [stands](Settled::Stands) where `which` is [`Forget::Ended`]; with [`Forget::Any`] it is
+    /// forgotten too, and its claim is void. A body among the [blobs](Self::blobs) stays for those who are reading it: see
+    /// [`Blobs`].
     fn forget(&self, id: OperationId, which: Forget) -> StoreFuture<'_, Settled>;
 
-    /// Hears that the result, or the problem of an end without one, has been delivered to a client whole. A hint, for
-    /// stores that make room by it; it means nothing before the end. It counts at the latest with the next verb that
-    /// writes.
+    /// Notes that the result, or the problem of an end without one, has been delivered to a client whole. A hint, for stores
+    /// that make room by letting go of what was read; before the end it means nothing. It takes effect with the next verb that
+    /// writes, at the latest.
     fn mark_read(&self, id: OperationId) {
         let _ = id;
     }
 
-    /// Sets `bytes` aside for a response that is coming in. A hint: stores that bound what they hold refuse with
-    /// `false` when there is no room, and count it until [`give_back`](Self::give_back). What has to go for it is gone at
-    /// the latest with the next verb that writes.
+    /// Sets `bytes` aside for a response that is coming in. A hint: stores that bound what they hold return `false` when there
+    /// is no room, and otherwise count the bytes until [`give_back`](Self::give_back). What has to be let go for them is gone
+    /// with the next verb that writes, at the latest.
     fn set_aside(&self, bytes: u64) -> bool {
         let _ = bytes;
         true
@@ -211,20 +212,20 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Does what is due, at most `at_most` things of it: lets go of what has expired, ends detached operations whose
     /// time is up and those that nobody has claimed in time, sees to lapsed claims, drops old tombstones and blobs that no
-    /// operation names. Costs what is due, never what is stored.
+    /// operation names. Its cost depends on what is due, never on what is stored.
     ///
-    /// A process that has stood still asks for none until a lease has passed, since all others may have stood still with
-    /// it. What passes between the call and the step is not to count as their silence either.
+    /// A process that has stood still does not call this until a lease has passed, since the others may have stood still with
+    /// it. In the same way, the time between the call and the step must not count as their silence.
     fn sweep(&self, at_most: NonZeroU32) -> StoreFuture<'_, Swept>;
 
     /// What it holds now. Never waits; a store elsewhere answers from what it counts.
     fn usage(&self) -> StoreUsage;
 
-    /// Hints of operations that changed, by whomever, and of some that can be claimed; they may come late, twice, or for
-    /// nothing.
+    /// Hints at operations that have changed, whoever changed them, and at some that can be claimed. Hints may come late,
+    /// twice, or for nothing.
     fn changes(&self) -> Box<dyn Changes>;
 
-    /// How long a claim holds that is not renewed. Asked once. `None`: for ever, as in a store that ends with the process.
+    /// How long a claim holds that is not renewed. Asked once. `None` means for ever, as in a store that ends with the process.
     fn lease(&self) -> Option<Duration> {
         None
     }
@@ -235,7 +236,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         false
     }
 
-    /// Where it keeps long bodies, if elsewhere.
+    /// Where it keeps long bodies, if not in its records.
     fn blobs(&self) -> Option<&dyn Blobs> {
         None
     }
@@ -245,20 +246,20 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 ///
 /// # Contract
 ///
-/// A blob is written by one process, under an id that nobody else has, its chunks one after the other and counted from 0;
-/// then [`create`](Store::create), [`finish`](Store::finish) or [`complete`](Store::complete) names it. So nothing is
-/// fenced here, and the blobs may live in another engine than the records. To append a chunk again that was appended
-/// before is harmless. Once named, a blob is on disk where the record is.
+/// A blob is written by one process, under an id that nobody else has: its chunks one after the other, counted from 0. Then
+/// [`create`](Store::create), [`finish`](Store::finish) or [`complete`](Store::complete) names it. So nothing needs fencing
+/// here, and the blobs may live in another engine than the records. Appending a chunk a second time is harmless. Once it is
+/// named, a blob is as durable as the record that names it.
 ///
-/// A blob that no operation names (any more) is removed by whoever knows that it is of no use, or else by
-/// [`sweep`](Store::sweep), an hour after the later of the last time a chunk was appended, be it again, and the end of the
-/// operation that named it: it may be being written, or read. Who can't write it on or name it for long appends its first
-/// chunk again. One that no operation names any more goes earlier where its room is needed.
+/// A blob that no operation names, or names any more, is removed by whoever knows that it is of no use. Otherwise
+/// [`sweep`](Store::sweep) removes it, an hour after a chunk was last appended (be it a second time) or after the operation
+/// that named it let go of it, whichever is later: until then it may be being written, or read. A writer that can't go on for long
+/// appends the first chunk again. A blob that no operation names any more goes earlier if its room is needed.
 pub trait Blobs: fmt::Debug + Send + Sync {
-    /// Bodies up to so many bytes are kept in their records.
+    /// Bytes of a body up to which it is kept in its record.
     fn inline_limit(&self) -> usize;
 
-    /// Keeps a chunk, of any length but none.
+    /// Keeps a chunk, which must not be empty.
     ///
     /// # Errors
     ///
@@ -268,7 +269,7 @@ pub trait Blobs: fmt::Debug + Send + Sync {
     /// Reads a chunk as it was appended; `None` where there is none.
     fn read(&self, blob: BlobId, index: u32) -> StoreFuture<'_, Option<Bytes>>;
 
-    /// Removes all of it; what is not there is removed already.
+    /// Removes a blob with all its chunks. One that is not there counts as removed.
     fn remove(&self, blob: BlobId) -> StoreFuture<'_, ()>;
 }
 
@@ -333,14 +334,14 @@ pub trait Changes: fmt::Debug + Send {
     fn next(&mut self) -> std::pin::Pin<Box<dyn Future<Output = Change> + Send + '_>>;
 }
 
-/// What a hint says.
+/// What a hint is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// This operation may have changed.
     Operation(OperationId),
     /// There may be something to [claim](Store::claim).
     Claimable,
-    /// Hints may have been lost; whatever somebody waits for is to be read again.
+    /// Hints may have been lost: whoever waits for something must read it again.
     Resync,
 }
 

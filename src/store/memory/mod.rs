@@ -40,10 +40,11 @@ const AT_ONCE: u32 = 32;
 
 /// Keeps operations in memory, bounded by [`MemoryLimits`]; they end with the process.
 ///
-/// Every verb answers [at once](StoreFuture::ready). None costs more the more is stored: creating, finding, ending and
-/// forgetting take one lock of 64 for the time of a table lookup, expiry is a queue, and what is let go is freed
-/// outside of the locks. A [page](Store::list) looks at no more than 1,000 records beyond those it shows, and may
-/// therefore be short though more follow. Hints of [changes](Store::changes) wait in a queue of 1,024.
+/// Every verb answers [at once](StoreFuture::ready), and none costs more when more is stored. Creating, finding, ending and
+/// forgetting take one lock of 64 for the time of a table lookup (and, with a key or an owner, another such for each);
+/// expiry is a queue; and what is let go is freed outside of the locks. A [page](Store::list) looks at no more than 1,000
+/// records beyond those it shows, and may therefore be short though more follow. Up to 1,024 hints of
+/// [changes](Store::changes) wait for each subscriber.
 ///
 /// When something is due is decided by [`Clock::elapsed`] alone. Claims hold for ever: there is no other process that
 /// could go on where this one ends. Of requests only those of [queued](Intent::Queue) operations are kept, until their
@@ -52,8 +53,8 @@ const AT_ONCE: u32 = 32;
 /// # Making room
 ///
 /// When one of the limits is reached, results that have been [read](Store::mark_read) are let go, the first to end
-/// first; each leaves a tombstone. An end without a response counts as a result here: it is let go once its reader
-/// has seen it. When none is left, [`StoreErrorKind::Full`] is the answer.
+/// first; each leaves a tombstone. An end without a response counts as a result here: it may be let go once a client
+/// has seen it. When there is none to let go, the answer is [`StoreErrorKind::Full`].
 ///
 /// ```
 /// use tower_lro::store::{Clock, MemoryLimits, MemoryStore, Store};
