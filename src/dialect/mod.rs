@@ -1,9 +1,9 @@
-//! One wire protocol each: how clients ask, and how they are answered.
+//! The wire protocols, one file each: how clients ask, and how they are answered.
 //!
 //! A dialect is pure: it sees no store, no task and no clock, so a transcript of it needs no runtime. [`Rfc`] is the
 //! default.
 //!
-//! **Stable**: what is added to the trait has a default, or comes with a release that says that it breaks.
+//! **Stable**: additions to the trait have defaults; anything else comes in a release that is marked as breaking.
 
 mod architecture_center;
 mod arm;
@@ -66,48 +66,49 @@ use std::{any::Any, borrow::Cow, fmt, num::NonZeroU16, sync::Arc, time::Duration
 ///
 /// Three methods have to be written: which requests are addressed to operations ([`address`](Self::address)), how the
 /// initiating request is answered ([`accepted`](Self::accepted)), and how all others are ([`answer`](Self::answer)). The
-/// rest has defaults that are right for a protocol that lacks the thing.
+/// others have defaults, which are right for a protocol that lacks what they are about.
 ///
 /// # Contract
 ///
-/// Every method is pure: what it gives depends on its arguments alone. It is called while a request is answered, so it
-/// must not block. What doesn't depend on arguments ([`needs_absolute_urls`](Self::needs_absolute_urls) and its like) is
-/// asked once, when the engine is built.
+/// Every method is pure: what it returns depends on its arguments alone. It is called while a request is answered, so it
+/// must not block. Methods without arguments ([`needs_absolute_urls`](Self::needs_absolute_urls) and its like) always return
+/// the same, since the engine may ask them once, when it is built.
 ///
 /// The engine does the rest: it looks operations up, keeps strangers out, waits, cancels, forgets, evaluates conditions,
-/// leaves bodies out of answers to HEAD, streams stored ones, and replays fields by the same table for all dialects, but for
-/// `Cache-Control`, which is the dialect's to set.
+/// leaves bodies out of answers to HEAD, streams stored bodies, and decides by one table for all dialects which fields a
+/// replay has. Only `Cache-Control` is for the dialect to set.
 pub trait Dialect: Any + fmt::Debug + Send + Sync {
-    /// What this request asks of operations, if it is addressed to them: by its path, by its verb.
+    /// What a request asks, and of which operation, by its path and its method. `None` if it is not addressed to operations:
+    /// then the status service answers it with [`ProblemKind::Unknown`].
     ///
-    /// Asked by the status service, by [`Wrapped`](crate::Wrapped) before it defers, and by the layer, which lets requests of
+    /// Called by the status service, by [`Wrapped`](crate::Wrapped) before it defers, and by the layer, which lets requests to
     /// [operations](Address::Operation) pass. Where a router has taken a part of the mount away, `head` has the URI that the
-    /// client asked for. `None`: it is not addressed to
-    /// them; the status service answers it with [`ProblemKind::Unknown`].
+    /// client asked for.
     fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address>;
 
-    /// The answer to the initiating request, once the operation is stored, and to its repeats by the same
-    /// [key](Self::key), whatever has become of it.
+    /// The answer to the initiating request, once the operation is stored, and to its repeats with the same
+    /// [key](Self::key), whatever has become of the operation.
     ///
-    /// The request has gone to the inner service by then: what the answer needs of its head, [`opt_in`](Self::opt_in)
-    /// notes.
+    /// The request has gone to the inner service by then. What the answer needs of its head has to be noted by
+    /// [`opt_in`](Self::opt_in).
     fn accepted(&self, view: &View<'_>, opt_in: &OptIn) -> Response<Answer>;
 
-    /// The answer to whatever else is asked of an operation. Where `ask` is a deed ([`Ask::Cancel`] and those after it)
-    /// the view is from after it, and [`View::is_done`] tells whether this request did it.
+    /// The answer to whatever else is asked of an operation. Where `ask` changes something ([`Ask::Cancel`] and those after
+    /// it), `view` shows the operation after that, and [`View::is_done`] tells whether this request has done it.
     ///
-    /// An [`Answer::Bytes`] with an `ETag` that the request's `If-None-Match` holds becomes a 304 without it. What stands
-    /// for [`Ask::Status`] has the tag [`entity_tag`], by which the engine tells whether there is news to wait for.
+    /// An [`Answer::Bytes`] or [`Answer::Instead`] whose `ETag` the request lists in `If-None-Match` becomes a 304 without a
+    /// body. The answer to [`Ask::Status`] must have the tag that [`entity_tag`] gives: by it the engine tells whether there is
+    /// news to wait for.
     fn answer(&self, view: &View<'_>, ask: Ask, head: Head<'_>) -> Response<Answer>;
 
-    /// Whether a request may be deferred, beside what the layer says: by its method, or by what it asks for. Others
-    /// pass. Default: all may.
+    /// Whether this protocol lets a request be deferred: by its method, or by what it asks for. Others pass. (The layer has its
+    /// own say as well.) Default: all may.
     fn admits(&self, head: Head<'_>) -> bool {
         let _ = head;
         true
     }
 
-    /// Whether [`admits`](Self::admits) goes by `Prefer`, so that caches have to be told, by `Vary`. Default: no.
+    /// Whether [`admits`](Self::admits) depends on `Prefer`: then responses tell caches so, with `Vary`. Default: no.
     fn reads_prefer(&self) -> bool {
         false
     }
@@ -119,37 +120,41 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
         OptIn::default()
     }
 
-    /// Takes what [`opt_in`](Self::opt_in) reads out of a request before the inner service sees it, lest a layer further
-    /// in defer it again. Not asked where that read nothing, unless the request [names](Self::is_named_by_request) its
-    /// operation: then what is meant for the monitor is taken out too. Default: takes nothing out.
+    /// Removes from a request what [`opt_in`](Self::opt_in) reads, before the inner service sees it, so that no layer further
+    /// in defers it again. Not called where that read nothing, unless requests [name](Self::is_named_by_request) their
+    /// operations: then fields that are meant for the monitor are removed too. Default: removes nothing.
     fn take_out(&self, head: &mut request::Parts) {
         let _ = head;
     }
 
-    /// Marks an answer with what was applied of what the client asked for. Default: does not.
+    /// Marks an answer with what was applied of what the client asked for. Default: does nothing.
     fn applied(&self, opt_in: &OptIn, headers: &mut HeaderMap) {
         let _ = (opt_in, headers);
     }
 
-    /// The name that a request gives to what it asks for, by which its repeats meet the one operation. A
-    /// [rule](crate::DeferLayer::key) of the layer goes first. Default: the field `Idempotency-Key`.
+    /// The idempotency key of a request: repeats with the same key lead to the same operation. A
+    /// [rule](crate::DeferLayer::key) of the layer takes precedence. Default: the field `Idempotency-Key`.
     ///
     /// # Errors
     ///
-    /// The problem that the request is refused with when there is a name that can't be one.
+    /// The problem that the request is refused with, when it has a key that is malformed.
     fn key<'a>(&self, head: Head<'a>) -> Result<Option<Cow<'a, str>>, Problem> {
         let key = idempotency_key(head.headers);
         key.map_err(|invalid| Problem::new(ProblemKind::KeyInvalid).detail(invalid.to_string()))
     }
 
-    /// Whether an operation is named by its initiating request, so that a repeat of that is a poll. Default: no.
+    /// Whether the initiating request itself names the operation, so that repeating it is polling it, as in
+    /// [`SameUrl`]. Default: no. If so:
     ///
-    /// If so: [`key`](Self::key) has to name every request that [`admits`](Self::admits) lets through (the engine refuses
-    /// others with [`ProblemKind::KeyInvalid`]); a repeat is compared by nothing but that name, and gets the
-    /// [`answer`](Self::answer) to [`Ask::Monitor`] instead of [`accepted`](Self::accepted); the name is free again once the
-    /// operation is gone. One that has failed or was cancelled tells one repeat so, and is forgotten with that. Names
-    /// count for an owner, so there must be an owner rule, or [shared keys](crate::Builder::shared_keys); with a rule a
-    /// request of nobody passes. A HEAD of what a GET has begun is answered as that, and passes where there is nothing.
+    /// - [`key`](Self::key) has to give a name for every request that [`admits`](Self::admits) lets through; the engine refuses
+    ///   others with [`ProblemKind::KeyInvalid`].
+    /// - A repeat is recognised by that name alone, and gets the [`answer`](Self::answer) to [`Ask::Monitor`] instead of
+    ///   [`accepted`](Self::accepted).
+    /// - The name is free again once the operation is gone. An operation that has failed or was cancelled is told to one repeat,
+    ///   and forgotten with that.
+    /// - Names belong to an owner, so there must be an owner rule, or [shared keys](crate::Builder::shared_keys). With a rule,
+    ///   requests without a principal pass.
+    /// - A HEAD is answered like the GET that has begun an operation, and passes where there is none.
     fn is_named_by_request(&self) -> bool {
         false
     }
@@ -160,16 +165,16 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
         self.problem(&Problem::new(ProblemKind::Unknown), &OptIn::default())
     }
 
-    /// Which operations are in the list that a request asks for, beyond what [`ListAsk`] can say. What is not wanted is
-    /// passed over, within bounds: then a page has fewer than were asked for, and may have none though there is a next one.
-    /// Default: all are.
+    /// A filter for the list that a request asks for, beyond what [`ListAsk`] can say. Operations that it does not want are
+    /// passed over, within bounds: so a page may have fewer than were asked for, or none, though there is a next one.
+    /// Default: none.
     fn filter(&self, head: Head<'_>) -> Option<ListFilter> {
         let _ = head;
         None
     }
 
-    /// A failure, in this protocol's form: of a poll, of a refused request, or of an operation that ended without a
-    /// response within its wait. `opt_in` is what [`opt_in`](Self::opt_in) said of the request. Default: problem
+    /// A failure in this protocol's form: of a poll, of a refused request, or of an operation that ended without a
+    /// response within its wait. `opt_in` is what [`opt_in`](Self::opt_in) returned for the request. Default: problem
     /// details ([`Problem::to_response`]).
     fn problem(&self, problem: &Problem, opt_in: &OptIn) -> Response<Bytes> {
         let _ = opt_in;
@@ -183,13 +188,13 @@ pub trait Dialect: Any + fmt::Debug + Send + Sync {
         &NAMES
     }
 
-    /// Whether its clients understand absolute URLs only. Where no [base URL](crate::Builder::base_url) is set they then
-    /// get the host that their request names: by its target, or by `Host`. Default: no.
+    /// Whether its clients understand absolute URLs only. Without a [base URL](crate::Builder::base_url), URLs then have the
+    /// host that the request names, in its target or in `Host`. Default: no.
     fn needs_absolute_urls(&self) -> bool {
         false
     }
 
-    /// Whether its answers depend on how often an operation was polled, or its result given. Then the engine counts, and
+    /// Whether its answers depend on how often an operation was polled, or its result given. If so, the engine counts, and
     /// [`View::polls`] tells. Default: no.
     fn counts_polls(&self) -> bool {
         false
@@ -233,7 +238,7 @@ impl<'a> Head<'a> {
             .map_or("", |path| path.as_str())
     }
 
-    /// The URI that the target is of.
+    /// The URI as the client sent it, before a router took a prefix away.
     pub(crate) fn original(self) -> &'a Uri {
         #[cfg(feature = "axum")]
         let uri = self
@@ -262,14 +267,14 @@ impl<'a> From<&'a request::Parts> for Head<'a> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Address {
-    /// This, of this operation.
+    /// Something of one operation.
     Operation(OperationId, Ask),
-    /// A list of operations, or why there is none to what was asked for. Who may have no list at all is told no reason, but
+    /// A list of operations; `Err` if the query is malformed. Callers who may have no list at all are not told of that, but get
     /// [`ProblemKind::Unknown`].
     List(Result<ListAsk, Problem>),
-    /// Which methods the resource knows: these.
+    /// Which methods the resource knows (`OPTIONS`): these.
     Options(&'static [Method]),
-    /// What can't be answered, whatever is stored.
+    /// Something that gets this problem, whatever is stored.
     Problem(Problem),
 }
 
@@ -283,23 +288,22 @@ pub enum Ask {
     Status,
     /// Its result.
     Result,
-    /// Its result, once, as [`Monitor`](Self::Monitor) has it: whoever gets it is the only one, and it is forgotten with
-    /// that. HEAD takes nothing.
+    /// As [`Monitor`](Self::Monitor), but the result is given only once: it is forgotten as it is read. HEAD takes nothing.
     Take,
-    /// To end it.
+    /// To cancel it.
     Cancel,
-    /// To let go of it once it has ended. What is pending stands.
+    /// To let go of it if it has ended. A pending one stays as it is.
     Forget,
-    /// To end it, if it has not ended, and to let go of it.
+    /// To cancel it, if it is pending, and to let go of it.
     CancelAndForget,
-    /// To end it if it has not ended, and to let go of it if it has: asked twice of what is pending, it is gone.
+    /// To cancel it if it is pending, or to let go of it if it has ended: asked twice of a pending one, it is gone.
     Dismiss,
-    /// To let go of it, be it pending. Work under way goes on in this process; what comes of it is dropped.
+    /// To let go of it, even if it is pending. Its handler runs on in this process, and the response is dropped.
     Abandon,
 }
 
 impl Ask {
-    /// Whether it leaves the operation as it is.
+    /// Whether it only reads, and leaves the operation as it is.
     #[must_use]
     pub const fn is_read(self) -> bool {
         matches!(self, Self::Monitor | Self::Status | Self::Result)
@@ -321,12 +325,12 @@ impl Ask {
 pub struct OptIn {
     /// To be answered before the work is done.
     pub asked: bool,
-    /// To hold the answer back so long in the hope that the operation ends.
+    /// To hold the answer back for this long, in the hope that the operation ends.
     pub wait: Option<Duration>,
-    /// Never to hear of it again: it is let go of as soon as it has ended, whatever the layer says.
+    /// Never to hear of the operation again: it is let go of as soon as it has ended, whatever the layer's settings.
     pub one_way: bool,
-    /// What else the dialect wants to know of the head when it answers: a version, a name. That of the initiating request
-    /// is [kept](crate::record::Submission::note) with the operation.
+    /// Whatever else of the head the dialect needs when it answers: a version, a name. The note on the initiating request is
+    /// [kept](crate::record::Submission::note) with the operation.
     pub note: Option<Arc<str>>,
 }
 
@@ -362,7 +366,7 @@ impl OptIn {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ListAsk {
-    /// Only those that stand so.
+    /// Only those in one of these states.
     pub states: Option<StateSet>,
     /// Only those created at this moment or later.
     pub since: Option<Timestamp>,
@@ -456,8 +460,8 @@ impl<'a> Listing<'a> {
 pub enum Answer {
     /// These bytes.
     Bytes(Bytes),
-    /// These bytes, which are all that this protocol tells of the result at this address: it counts as delivered with
-    /// them, and may be let go to make room.
+    /// These bytes in place of the result: they are all that this protocol tells of it at this address. With them it counts as
+    /// delivered, and may be let go to make room.
     Instead(Bytes),
     /// The body and trailers of the stored response; its head is to come from [`View::replay`].
     Stored,
@@ -471,8 +475,8 @@ pub enum Answer {
     },
 }
 
-/// How often an operation was polled, as far as this process knows. A HEAD is no poll. Bounded: of operations that many
-/// others were polled after, it forgets.
+/// How often an operation was polled, as far as this process knows. A HEAD is no poll. The count is bounded: it may be
+/// forgotten once many other operations have been polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Polls {
@@ -562,22 +566,22 @@ impl<'a> View<'a> {
         self.polls
     }
 
-    /// Whether the deed that is asked for was done by this very request. If not the operation had ended before, or it was
-    /// pending and [stands](Ask::Forget).
+    /// Whether this very request has done what it asked for. If not, the operation had ended before, or it was pending and
+    /// [stays](Ask::Forget) as it is.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.is_done
     }
 
-    /// What [`Dialect::opt_in`] noted of the initiating request. Nothing where another dialect accepted that, or the mount
-    /// that did is not here: its words could be taken for one's own.
+    /// What [`Dialect::opt_in`] noted of the initiating request. `None` where another dialect accepted that, or a mount that is
+    /// not here: its note could be mistaken for one of this dialect's own.
     #[must_use]
     pub fn note(&self) -> Option<&'a str> {
         let note = self.record.submission.note.as_deref();
         note.filter(|_| self.has_note)
     }
 
-    /// Its name.
+    /// Its id.
     #[must_use]
     pub fn id(&self) -> OperationId {
         self.record.id
@@ -671,9 +675,9 @@ impl<'a> View<'a> {
         Some(head)
     }
 
-    /// Whether the body of the stored response can stand in a JSON document: it has one, which its `Content-Type` tells to be
-    /// JSON, and which has no `Content-Encoding`. Of at most [`SMALL`](Self::SMALL) bytes it is JSON indeed, in UTF-8; in a
-    /// longer one, what the inner service sends under that name is not looked at.
+    /// Whether the body of the stored response can stand in a JSON document: it is not empty, its `Content-Type` is JSON, and
+    /// it has no `Content-Encoding`. A body of at most [`SMALL`](Self::SMALL) bytes is checked to be JSON, in UTF-8; a longer
+    /// one is not looked at.
     ///
     /// Where it can't, a dialect that embeds results tells where the result is instead.
     #[must_use]
