@@ -77,3 +77,8 @@ pub(crate) fn lines(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item
     let named = headers.iter().filter(move |(other, _)| **other == name);
     named.map(|(_, line)| line)
 }
+
+/// Whether a byte may stand in a token (RFC 9110, section 5.6.2).
+pub(crate) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

@@ -1,7 +1,7 @@
 //! `Prefer` and `Preference-Applied` (RFC 7240).
 
 use super::{
-    lines,
+    is_token, lines,
     list::{Quotes, members},
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -238,13 +238,8 @@ fn without(line: &HeaderValue, unwanted: impl Fn(&[u8]) -> bool) -> Option<Heade
 
 /// The token that a preference begins with, empty if there is none, and what follows it.
 fn split_token(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|&byte| !is_tchar(byte));
+    let end = text.iter().position(|&byte| !is_token(byte));
     text.split_at(end.unwrap_or(text.len()))
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// The value in what follows a preference's name, escapes left in: empty if there is none, `None`

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::Range;
 
+use crate::header::is_token;
 use http::header::{CONTENT_LOCATION, HeaderName, HeaderValue, LINK, LOCATION};
 
 /// The value that a field of the response to `target` needs at another URL; `None` if it may stay as it is.
@@ -343,11 +344,6 @@ impl Scan<'_> {
 
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
