@@ -16,7 +16,11 @@
 //! HTTP, requests for event streams (`Accept: text/event-stream`), gRPC (`Content-Type: application/grpc*`), and what a layer
 //! of this crate further out has deferred already.
 
-use crate::{OperationHandle, dialect::Head, header::Prefer};
+use crate::{
+    OperationHandle,
+    dialect::Head,
+    header::{Prefer, accept},
+};
 use http::{HeaderName, HeaderValue, Method, Version, header};
 
 /// Decides, by its head, whether a request is deferred. Implemented for closures.
@@ -161,7 +165,7 @@ pub(super) fn deferrable(head: Head<'_>) -> bool {
     let forbids = |(name, value): (&HeaderName, &HeaderValue)| {
         (name == header::UPGRADE && is_upgrade(head.version, value.as_bytes()))
             || (name == header::CONTENT_TYPE && starts_with(value.as_bytes(), b"application/grpc"))
-            || (name == header::ACCEPT && is_event_stream(value.as_bytes()))
+            || (name == header::ACCEPT && accept::names(value.as_bytes(), "text/event-stream"))
     };
     !matches!(
         *head.method,
@@ -181,20 +185,6 @@ fn is_upgrade(version: Version, protocols: &[u8]) -> bool {
             let is_http = [&b"h2c"[..], b"http"];
             !name.is_empty() && !is_http.iter().any(|http| name.eq_ignore_ascii_case(http))
         })
-}
-
-fn is_event_stream(accept: &[u8]) -> bool {
-    accept.split(|byte| *byte == b',').any(|range| {
-        let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        let kind = parts.next().unwrap_or_default();
-        kind.eq_ignore_ascii_case(b"text/event-stream") && !parts.any(is_weight_of_none)
-    })
-}
-
-/// Whether it says that this is not wanted (RFC 9110, section 12.4.2).
-fn is_weight_of_none(parameter: &[u8]) -> bool {
-    matches!(parameter, [b'q' | b'Q', b'=', b'0', digits @ ..]
-        if digits.iter().all(|digit| matches!(digit, b'.' | b'0')))
 }
 
 fn starts_with(value: &[u8], prefix: &[u8]) -> bool {

@@ -3,7 +3,7 @@ use super::{
     document::{NO_STORE, as_unknown, error_response, own, problem_of},
 };
 use crate::{
-    header::{PREFERENCE_APPLIED, Prefer, remove_preferences, retry_after},
+    header::{PREFERENCE_APPLIED, Prefer, accept, remove_preferences, retry_after},
     problem::{Problem, ProblemKind},
     record::Outcome,
 };
@@ -60,6 +60,9 @@ impl OData {
 }
 
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
+
+/// The type of a whole HTTP message.
+const ENVELOPE: &str = "application/http";
 
 /// What is noted of a client that knows no later version.
 const OLD: &str = "4.0";
@@ -164,26 +167,9 @@ fn version(is_old: bool) -> HeaderValue {
 
 /// Section 11.6: who accepts the envelope gets it, and who may not know of anything else.
 fn wants_envelope(headers: &HeaderMap) -> bool {
-    let mut ranges = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    ranges.any(is_envelope) || is_old(headers) && !headers.contains_key(header::ACCEPT)
-}
-
-/// Whether a range of `Accept` names the envelope, with a weight other than 0 (RFC 9110, section 12.4.2).
-fn is_envelope(range: &[u8]) -> bool {
-    let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-    let kind = parts.next().unwrap_or_default();
-    kind.eq_ignore_ascii_case(b"application/http")
-        && !parts.any(|parameter| {
-            let weight = parameter.get(2..).unwrap_or_default().trim_ascii();
-            parameter
-                .get(..2)
-                .is_some_and(|name| name.eq_ignore_ascii_case(b"q="))
-                && matches!(weight, [b'0'] | [b'0', b'.', ..])
-                && weight.iter().all(|digit| matches!(digit, b'0' | b'.'))
-        })
+    let mut lines = headers.get_all(header::ACCEPT).iter();
+    lines.any(|line| accept::names(line.as_bytes(), ENVELOPE))
+        || is_old(headers) && !headers.contains_key(header::ACCEPT)
 }
 
 fn pending(view: &View<'_>, version: HeaderValue) -> Response<Answer> {
@@ -257,7 +243,7 @@ fn enveloped(view: &View<'_>, result: Ended, version: HeaderValue) -> Response<A
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
-        const { HeaderValue::from_static("application/http") },
+        const { HeaderValue::from_static(ENVELOPE) },
     );
     headers.insert(ODATA_VERSION, version);
     response

@@ -55,6 +55,7 @@
 //! [RFC 9110, section 13.1]: https://www.rfc-editor.org/rfc/rfc9110#section-13.1
 //! [draft-ietf-httpapi-idempotency-key-header]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 
+pub(crate) mod accept;
 mod entity_tag;
 mod idempotency_key;
 mod list;
