@@ -1,15 +1,15 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
-        JSON, NO_STORE, READ_ONLY, as_unknown, error_code, error_of, error_response, has_body, own,
-        percent, problem_of, replayed, time,
+        JSON, NO_STORE, READ_ONLY, as_unknown, asked, error_code, error_of, error_response,
+        has_body, own, percent, problem_of, replayed, time,
     },
 };
 use crate::{
     header::{idempotency_key, lines, retry_after},
     json,
     problem::{Problem, ProblemKind},
-    record::{OperationId, Outcome, Phase},
+    record::{Outcome, Phase},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -94,29 +94,17 @@ impl Dialect for Azure {
     fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
         let tail = route.tail(head.uri)?;
         let tail = tail.strip_prefix('/').unwrap_or(tail);
-        let get = |method: &Method| matches!(*method, Method::GET | Method::HEAD);
-        let (id, methods, ask) = if let Some(id) = tail.strip_suffix(":cancel") {
-            (
-                id,
-                CANCEL,
-                (head.method == Method::POST).then_some(Ask::Cancel),
-            )
+        let (id, read, other, methods) = if let Some(id) = tail.strip_suffix(":cancel") {
+            (id, None, Some((Method::POST, Ask::Cancel)), CANCEL)
         } else if let Some(id) = tail.strip_suffix(RESULT) {
-            (id, READ_ONLY, get(head.method).then_some(Ask::Result))
+            (id, Some(Ask::Result), None, READ_ONLY)
         } else {
-            let ask = match *head.method {
-                Method::DELETE => Some(Ask::Forget),
-                ref method => get(method).then_some(Ask::Monitor),
-            };
-            (tail, MONITOR, ask)
+            let forget = Some((Method::DELETE, Ask::Forget));
+            (tail, Some(Ask::Monitor), forget, MONITOR)
         };
-        let Ok(id) = id.parse::<OperationId>() else {
-            return Some(Address::Problem(Problem::new(ProblemKind::Unknown)));
-        };
-        Some(match ask {
-            Some(ask) => Address::Operation(id, ask),
-            None if head.method == Method::OPTIONS => Address::Options(methods),
-            None => Address::Problem(Problem::new(ProblemKind::Method).allow(methods)),
+        Some(match id.parse() {
+            Ok(id) => asked(head.method, id, read, other, methods),
+            Err(_) => Address::Problem(Problem::new(ProblemKind::Unknown)),
         })
     }
 

@@ -1,4 +1,4 @@
-use super::{Address, Answer, Ask, View};
+use super::{Address, Answer, Ask, ListAsk, View};
 use crate::{
     json,
     problem::{Problem, ProblemKind},
@@ -244,6 +244,18 @@ pub(super) fn asked(
         Some(ask) => Address::Operation(id, ask),
         None if *method == Method::OPTIONS => Address::Options(methods),
         None => Address::Problem(Problem::new(ProblemKind::Method).allow(methods)),
+    }
+}
+
+/// What is asked of a list, which is only read: `list` is what the query asks for.
+pub(super) fn asked_of_list(
+    method: &Method,
+    list: impl FnOnce() -> Result<ListAsk, Problem>,
+) -> Address {
+    match *method {
+        Method::GET | Method::HEAD => Address::List(list()),
+        Method::OPTIONS => Address::Options(READ_ONLY),
+        _ => Address::Problem(Problem::new(ProblemKind::Method).allow(READ_ONLY)),
     }
 }
 

@@ -1,8 +1,8 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, ListFilter, Listing, OptIn, Route, View,
     document::{
-        JSON, READ_ONLY, Told, as_unknown, asked, has_body, own, own_json, path, problem_of,
-        progress, replayed,
+        JSON, READ_ONLY, Told, as_unknown, asked, asked_of_list, has_body, own, own_json, path,
+        problem_of, progress, replayed,
     },
     query::{self, date_time, number, pairs},
 };
@@ -112,11 +112,7 @@ impl Dialect for DurableFunctions {
         let tail = route.tail(head.uri)?;
         let tail = tail.strip_prefix('/').unwrap_or(tail);
         if tail.is_empty() {
-            return Some(match *head.method {
-                Method::GET | Method::HEAD => Address::List(list(head)),
-                Method::OPTIONS => Address::Options(READ_ONLY),
-                _ => Address::Problem(Problem::new(ProblemKind::Method).allow(READ_ONLY)),
-            });
+            return Some(asked_of_list(head.method, || list(head)));
         }
         let unknown = Some(Address::Problem(Problem::new(ProblemKind::Unknown)));
         let end = tail.find('/').unwrap_or(tail.len());

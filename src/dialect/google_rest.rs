@@ -1,7 +1,7 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, View,
     document::{
-        JSON, READ_ONLY, Told, asked, has_body, own_json, percent, problem_of, replayed, time,
+        JSON, Told, asked, asked_of_list, has_body, own_json, percent, problem_of, replayed, time,
     },
     query::{cursor, number, pairs},
 };
@@ -96,13 +96,8 @@ impl Dialect for GoogleRest {
     fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
         let tail = route.tail(head.uri)?;
         let tail = tail.strip_prefix('/').unwrap_or(tail);
-        let method = head.method;
         if tail.is_empty() {
-            return Some(match *method {
-                Method::GET | Method::HEAD => Address::List(list(head.uri.query())),
-                Method::OPTIONS => Address::Options(READ_ONLY),
-                _ => Address::Problem(Problem::new(ProblemKind::Method).allow(READ_ONLY)),
-            });
+            return Some(asked_of_list(head.method, || list(head.uri.query())));
         }
         let (id, verb) = match tail.split_once(':') {
             Some((id, verb)) => (id, Some(verb)),
@@ -125,7 +120,7 @@ impl Dialect for GoogleRest {
             Some("wait") => (None, (Method::POST, Ask::Monitor), VERB),
             Some(_) => return unknown,
         };
-        Some(asked(method, id, read, Some(other), methods))
+        Some(asked(head.method, id, read, Some(other), methods))
     }
 
     /// Of the monitor: an initiating request has no wait.

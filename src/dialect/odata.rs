@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
-    document::{NO_STORE, as_unknown, error_response, own, problem_of},
+    document::{NO_STORE, as_unknown, asked, error_response, own, problem_of},
 };
 use crate::{
     header::{PREFERENCE_APPLIED, Prefer, accept, remove_preferences, retry_after},
@@ -70,14 +70,11 @@ const OLD: &str = "4.0";
 impl Dialect for OData {
     fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
         let tail = route.tail(head.uri)?;
-        let id = tail.strip_prefix('/').unwrap_or(tail).parse();
-        Some(match (id, head.method) {
-            (Err(_), _) => Address::Problem(Problem::new(ProblemKind::Unknown)),
-            (Ok(id), &Method::GET | &Method::HEAD) => Address::Operation(id, Ask::Monitor),
-            (Ok(id), &Method::DELETE) => Address::Operation(id, Ask::CancelAndForget),
-            (Ok(_), &Method::OPTIONS) => Address::Options(MONITOR),
-            (Ok(_), _) => Address::Problem(Problem::new(ProblemKind::Method).allow(MONITOR)),
-        })
+        let Ok(id) = tail.strip_prefix('/').unwrap_or(tail).parse() else {
+            return Some(Address::Problem(Problem::new(ProblemKind::Unknown)));
+        };
+        let delete = Some((Method::DELETE, Ask::CancelAndForget));
+        Some(asked(head.method, id, Some(Ask::Monitor), delete, MONITOR))
     }
 
     fn admits(&self, head: Head<'_>) -> bool {

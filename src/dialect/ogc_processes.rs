@@ -2,8 +2,8 @@ use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, ListFilter, Listing, OptIn, Route,
     STATUS_DOCUMENT, View,
     document::{
-        JSON, NO_STORE, READ_ONLY, Told, as_unknown, asked, field, is_problem, percent, problem_of,
-        time,
+        JSON, NO_STORE, READ_ONLY, Told, as_unknown, asked, asked_of_list, field, is_problem,
+        percent, problem_of, time,
     },
     query::{cursor, date_time, number, pairs, segment},
 };
@@ -147,13 +147,9 @@ impl Dialect for OgcProcesses {
             None => (tail.trim_start_matches('/'), None),
         };
         Some(match (id.parse(), rest) {
-            (Err(_), None) if id.is_empty() => match *head.method {
-                Method::GET | Method::HEAD => {
-                    Address::List(Query::read(head.uri.query()).map(|query| query.ask))
-                }
-                Method::OPTIONS => Address::Options(READ_ONLY),
-                _ => Address::Problem(Problem::new(ProblemKind::Method).allow(READ_ONLY)),
-            },
+            (Err(_), None) if id.is_empty() => asked_of_list(head.method, || {
+                Query::read(head.uri.query()).map(|query| query.ask)
+            }),
             (Ok(id), None) => {
                 let dismiss = (Method::DELETE, Ask::Dismiss);
                 asked(head.method, id, Some(Ask::Monitor), Some(dismiss), JOB)

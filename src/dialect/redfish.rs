@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, Links, ListAsk, Listing, OptIn, Route, View,
-    document::{JSON, NO_STORE, READ_ONLY, Told, as_unknown, asked, percent, problem_of, time},
+    document::{JSON, NO_STORE, Told, as_unknown, asked, asked_of_list, percent, problem_of, time},
     entity_tag,
     query::{cursor, number, pairs},
 };
@@ -81,11 +81,7 @@ impl Dialect for Redfish {
             None => (tail, Ask::Status),
         };
         Some(match (tail, task.strip_prefix('/').map(str::parse)) {
-            ("", _) => match *head.method {
-                Method::GET | Method::HEAD => Address::List(collection(head.uri.query())),
-                Method::OPTIONS => Address::Options(READ_ONLY),
-                _ => Address::Problem(Problem::new(ProblemKind::Method).allow(READ_ONLY)),
-            },
+            ("", _) => asked_of_list(head.method, || collection(head.uri.query())),
             (_, Some(Ok(id))) => {
                 let delete = (Method::DELETE, Ask::Dismiss);
                 asked(head.method, id, Some(read), Some(delete), TASK)

@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, View,
-    document::{JSON, NO_STORE, READ_ONLY},
+    document::{JSON, NO_STORE, READ_ONLY, asked, asked_of_list},
     entity_tag,
     query::{cursor, number, pairs},
     status_document,
@@ -126,10 +126,7 @@ impl Dialect for Rfc {
     fn address(&self, head: Head<'_>, route: Route<'_>) -> Option<Address> {
         let tail = route.tail(head.uri)?;
         if tail.is_empty() || tail == "/" {
-            return Some(match read_only(head.method) {
-                Ok(()) => Address::List(list(head.uri.query())),
-                Err(other) => other,
-            });
+            return Some(asked_of_list(head.method, || list(head.uri.query())));
         }
         let unknown = Some(Address::Problem(Problem::new(ProblemKind::Unknown)));
         let Some((id, rest)) = tail[1..].split_at_checked(ID_LEN) else {
@@ -142,12 +139,8 @@ impl Dialect for Rfc {
             "/result" => (Ask::Result, Some(Ask::Forget), MONITOR),
             _ => return unknown,
         };
-        Some(match (head.method, delete) {
-            (&Method::GET | &Method::HEAD, _) => Address::Operation(id, read),
-            (&Method::DELETE, Some(ask)) => Address::Operation(id, ask),
-            (&Method::OPTIONS, _) => Address::Options(methods),
-            _ => Address::Problem(Problem::new(ProblemKind::Method).allow(methods)),
-        })
+        let delete = delete.map(|ask| (Method::DELETE, ask));
+        Some(asked(head.method, id, Some(read), delete, methods))
     }
 
     fn opt_in(&self, head: Head<'_>) -> OptIn {
@@ -343,16 +336,6 @@ fn not_ready(view: &View<'_>, status: StatusCode) -> Response<Answer> {
         .retry_after(view.retry_after())
         .to_response()
         .map(Answer::Bytes)
-}
-
-fn read_only(method: &Method) -> Result<(), Address> {
-    match *method {
-        Method::GET | Method::HEAD => Ok(()),
-        Method::OPTIONS => Err(Address::Options(READ_ONLY)),
-        _ => Err(Address::Problem(
-            Problem::new(ProblemKind::Method).allow(READ_ONLY),
-        )),
-    }
 }
 
 const STATE_NAMES: [&str; 5] = ["accepted", "running", "succeeded", "failed", "cancelled"];
