@@ -1,8 +1,8 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
-        JSON, NO_STORE, Told, as_unknown, asked, expires, field, filled, is_problem, is_template,
-        own, percent, problem_of, replayed, string_or_null, time,
+        Told, as_unknown, asked, expires, field, filled, is_problem, is_template, own, own_json,
+        percent, problem_of, replayed, stored, string_or_null, time,
     },
 };
 use crate::{
@@ -200,10 +200,8 @@ impl ArchitectureCenter {
 
     /// An answer with the document, which is not the result itself.
     fn told(&self, view: &View<'_>, status: StatusCode) -> Response<Answer> {
-        let mut response = own(status);
-        *response.body_mut() = Answer::Bytes(self.document(view));
+        let mut response = own_json(status, Answer::Bytes(self.document(view)));
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, JSON);
         match view.ending() {
             None => {
                 headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
@@ -320,15 +318,13 @@ fn own_problem(view: &View<'_>) -> Option<Bytes> {
 
 fn failed(view: &View<'_>, outcome: Outcome) -> Response<Answer> {
     let mut response = match view.replay() {
-        Some(head) if is_final(head.status) => Response::from_parts(head, Answer::Stored),
+        Some(head) if is_final(head.status) => stored(head),
         _ => {
             let problem = failure(view, outcome).status(StatusCode::BAD_REQUEST);
             problem.to_response().map(Answer::Instead)
         }
     };
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    expires(view.record(), headers);
+    expires(view.record(), response.headers_mut());
     response
 }
 

@@ -2,7 +2,7 @@ use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
         self, READ_ONLY, as_unknown, asked, error_object, error_of, error_response, has_body, own,
-        own_json, path, percent, problem_of, time,
+        own_json, path, percent, problem_of, time, whole,
     },
 };
 use crate::{
@@ -217,11 +217,7 @@ fn document(view: &View<'_>) -> Response<Answer> {
         }
     } else {
         out.push(b'}');
-        // Where the result is elsewhere, this is not all that a client wants of it.
-        match view.phase().is_ended() && !(has_result && has_body(view)) {
-            true => Answer::Instead(out.into()),
-            false => Answer::Bytes(out.into()),
-        }
+        whole(view, out, has_result && has_body(view))
     };
     own_json(StatusCode::OK, answer)
 }

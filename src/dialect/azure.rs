@@ -1,8 +1,8 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
-        JSON, NO_STORE, READ_ONLY, as_unknown, asked, error_code, error_of, error_response,
-        has_body, own, percent, problem_of, replayed, time,
+        READ_ONLY, as_unknown, asked, error_code, error_of, error_response, field, has_body, own,
+        own_json, percent, problem_of, replayed, time, whole,
     },
 };
 use crate::{
@@ -210,19 +210,12 @@ fn document(view: &View<'_>) -> Response<Answer> {
         }
     } else {
         out.push(b'}');
-        // Where the result is elsewhere, this is not all that a client wants of it.
-        let is_all = view.phase().is_ended() && !(has_result && has_body(view));
-        match is_all {
-            true => Answer::Instead(out.into()),
-            false => Answer::Bytes(out.into()),
-        }
+        whole(view, out, has_result && has_body(view))
     };
-    let mut response = Response::new(answer);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    let mut response = own_json(StatusCode::OK, answer);
     if !view.phase().is_ended() {
-        headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
+        let seconds = retry_after(view.retry_after());
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
     response
 }
@@ -278,10 +271,7 @@ fn resource<'a>(view: &View<'a>) -> Option<Cow<'a, str>> {
     if created.status() != StatusCode::CREATED {
         return None;
     }
-    let (_, location) = created
-        .fields()
-        .find(|(name, _)| name == header::LOCATION)?;
-    Some(location.to_str().ok()?.to_owned().into())
+    field(created, &header::LOCATION).map(Into::into)
 }
 
 fn error(problem: &Problem) -> Response<Bytes> {

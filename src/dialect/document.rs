@@ -5,7 +5,7 @@ use crate::{
     record::{OperationId, Outcome, Record, Report, StoredResponse, Timestamp},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, response};
 use serde_json::value::RawValue;
 use std::{
     borrow::Cow,
@@ -217,6 +217,9 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static(STATUS_DOCUMENT);
 /// What all answers say to caches, unless their URL is the resource's own.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
+/// What answers that depend on `Prefer` tell caches, in `Vary`.
+pub(super) const VARY_PREFER: HeaderValue = HeaderValue::from_static("prefer");
+
 /// Methods of a resource that is only read.
 pub(super) const READ_ONLY: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];
 
@@ -278,11 +281,23 @@ pub(super) fn own_json<T>(status: StatusCode, body: T) -> Response<T> {
     response
 }
 
+/// A document of the monitor's: all that there is to be told of an end, unless the result `is_elsewhere`.
+pub(super) fn whole(view: &View<'_>, document: Vec<u8>, is_elsewhere: bool) -> Answer {
+    match view.phase().is_ended() && !is_elsewhere {
+        true => Answer::Instead(document.into()),
+        false => Answer::Bytes(document.into()),
+    }
+}
+
 /// The stored response at an address of its own, if there is one.
 pub(super) fn replayed(view: &View<'_>) -> Option<Response<Answer>> {
-    let mut head = view.replay()?;
+    view.replay().map(stored)
+}
+
+/// The stored body behind a head of its own.
+pub(super) fn stored(mut head: response::Parts) -> Response<Answer> {
     head.headers.insert(header::CACHE_CONTROL, NO_STORE);
-    Some(Response::from_parts(head, Answer::Stored))
+    Response::from_parts(head, Answer::Stored)
 }
 
 /// Whether the stored response has a body.
@@ -301,14 +316,15 @@ pub(super) fn as_unknown(problem: &Problem) -> Problem {
 
 /// Whether the stored response is a problem (RFC 9457), by its type.
 pub(super) fn is_problem(view: &View<'_>) -> bool {
-    let kind = view
-        .response()
-        .and_then(|stored| field(stored, &header::CONTENT_TYPE))
-        .unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default();
-    essence
-        .trim()
-        .eq_ignore_ascii_case("application/problem+json")
+    let is_of = |stored| is_of_type(stored, "application/problem+json");
+    view.response().is_some_and(is_of)
+}
+
+/// Whether the stored response is of a media type, whatever its parameters.
+pub(super) fn is_of_type(stored: &StoredResponse, media_type: &str) -> bool {
+    let told = field(stored, &header::CONTENT_TYPE).unwrap_or_default();
+    let essence = told.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(media_type)
 }
 
 /// A field of the stored response.

@@ -2,7 +2,7 @@ use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, ListFilter, Listing, OptIn, Route, View,
     document::{
         JSON, READ_ONLY, Told, as_unknown, asked, asked_of_list, has_body, own, own_json, path,
-        problem_of, progress, replayed,
+        problem_of, progress, replayed, whole,
     },
     query::{self, date_time, number, pairs},
 };
@@ -304,8 +304,8 @@ impl Document {
                 before: out.into(),
                 after: times(view),
             },
-            Self::Whole if view.phase().is_ended() => Answer::Instead(out.into()),
-            Self::Pointing | Self::Whole => Answer::Bytes(out.into()),
+            Self::Pointing => whole(view, out, true),
+            Self::Whole => whole(view, out, false),
         }
     }
 }

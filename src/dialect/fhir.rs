@@ -1,8 +1,8 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
-        NO_STORE, READ_ONLY, Told, asked, expires, field, own, problem_of, replayed, time,
-        whole_percent,
+        self, NO_STORE, READ_ONLY, Told, VARY_PREFER, asked, expires, field, is_of_type, own,
+        problem_of, replayed, time, whole_percent,
     },
 };
 use crate::{
@@ -174,7 +174,7 @@ impl Dialect for Fhir {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_LOCATION, view.links().header(""));
         headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
-        headers.insert(header::VARY, const { HeaderValue::from_static("prefer") });
+        headers.insert(header::VARY, VARY_PREFER);
         self.applied(opt_in, headers);
         response
     }
@@ -291,8 +291,7 @@ fn exported(view: &View<'_>, ended: Outcome) -> Response<Answer> {
         }
         expires(view.record(), &mut head.headers);
     }
-    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
-    Response::from_parts(head, Answer::Stored)
+    document::stored(head)
 }
 
 fn is_failure(status: StatusCode) -> bool {
@@ -407,10 +406,8 @@ fn status_member(status: StatusCode, out: &mut Vec<u8>) {
 
 /// Whether the body is told to be of FHIR's own types: what a failure has in one of these is an outcome.
 fn is_fhir(stored: &StoredResponse) -> bool {
-    let kind = field(stored, &header::CONTENT_TYPE).unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/fhir+json")
-        || essence.eq_ignore_ascii_case("application/fhir+xml")
+    let types = ["application/fhir+json", "application/fhir+xml"];
+    types.iter().any(|fhir| is_of_type(stored, fhir))
 }
 
 fn is_outcome(told: &Told) -> bool {

@@ -1,7 +1,8 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, View,
     document::{
-        JSON, Told, asked, asked_of_list, has_body, own_json, percent, problem_of, replayed, time,
+        JSON, Told, asked, asked_of_list, field, has_body, own_json, percent, problem_of, replayed,
+        time, whole,
     },
     query::{cursor, number, pairs},
 };
@@ -200,12 +201,7 @@ impl GoogleRest {
             },
             None => {
                 out.push(b'}');
-                // Where the result is elsewhere, this is not all that a client wants of it.
-                let is_elsewhere = succeeded(view) && has_body(view);
-                match view.phase().is_ended() && !is_elsewhere {
-                    true => Answer::Instead(out.into()),
-                    false => Answer::Bytes(out.into()),
-                }
+                whole(view, out, succeeded(view) && has_body(view))
             }
         };
         own_json(StatusCode::OK, answer)
@@ -325,13 +321,10 @@ fn write_media(view: &View<'_>, out: &mut Vec<u8>) {
     let Some(response) = view.response() else {
         return out.extend_from_slice(b"{}");
     };
-    let kind = response
-        .fields()
-        .find(|(name, _)| name == header::CONTENT_TYPE);
     out.push(b'{');
-    if let Some(kind) = kind.as_ref().and_then(|(_, value)| value.to_str().ok()) {
+    if let Some(kind) = field(response, &header::CONTENT_TYPE) {
         out.extend_from_slice(b"\"contentType\":");
-        json::string(out, kind);
+        json::string(out, &kind);
         out.push(b',');
     }
     // 64 bits are a string in proto-JSON.

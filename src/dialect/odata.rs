@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
-    document::{NO_STORE, as_unknown, asked, error_response, own, problem_of},
+    document::{NO_STORE, VARY_PREFER, as_unknown, asked, error_response, own, problem_of},
 };
 use crate::{
     header::{PREFERENCE_APPLIED, Prefer, accept, remove_preferences, retry_after},
@@ -174,7 +174,7 @@ fn pending(view: &View<'_>, version: HeaderValue) -> Response<Answer> {
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, view.links().header(""));
     headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
-    headers.insert(header::VARY, HeaderValue::from_static("prefer"));
+    headers.insert(header::VARY, VARY_PREFER);
     headers.insert(ODATA_VERSION, version);
     response
 }

@@ -2,8 +2,8 @@ use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, ListFilter, Listing, OptIn, Route,
     STATUS_DOCUMENT, View,
     document::{
-        JSON, NO_STORE, READ_ONLY, Told, as_unknown, asked, asked_of_list, field, is_problem,
-        percent, problem_of, time,
+        READ_ONLY, Told, VARY_PREFER, as_unknown, asked, asked_of_list, field, is_problem,
+        own_json, percent, problem_of, stored, time,
     },
     query::{cursor, date_time, number, pairs, segment},
 };
@@ -15,9 +15,7 @@ use crate::{
     store::{Cursor, StateSet},
 };
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request, response,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request};
 use serde_json::value::RawValue;
 use std::{
     collections::BTreeMap,
@@ -194,7 +192,7 @@ impl Dialect for OgcProcesses {
         match ask {
             Ask::Result => {
                 let mut response = self.results(view, output_of(head.uri.path()));
-                vary(response.headers_mut());
+                response.headers_mut().insert(header::VARY, VARY_PREFER);
                 response
             }
             Ask::Dismiss => self.status_info(view, "dismissed"),
@@ -223,7 +221,7 @@ impl Dialect for OgcProcesses {
         }
         body.extend_from_slice(b"],\"links\":[");
         link(&mut body, &own, "self", STATUS_DOCUMENT);
-        let mut response = Response::new(());
+        let mut response = own_json(StatusCode::OK, ());
         if let Some(Cursor(after)) = listing.next() {
             let mut next = format!("{}?after={after}", listing.url());
             let others = query.unwrap_or_default().split('&');
@@ -239,9 +237,6 @@ impl Dialect for OgcProcesses {
             }
         }
         body.extend_from_slice(b"]}");
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, JSON);
-        headers.insert(header::CACHE_CONTROL, NO_STORE);
         response.map(|()| body.into())
     }
 
@@ -274,11 +269,9 @@ impl Dialect for OgcProcesses {
 impl OgcProcesses {
     fn status_info(self, view: &View<'_>, status: &str) -> Response<Answer> {
         let body = json::written(|out| self.write_status_info(view, status, out));
-        let mut response = Response::new(Answer::Bytes(body));
+        let mut response = own_json(StatusCode::OK, Answer::Bytes(body));
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, JSON);
-        headers.insert(header::CACHE_CONTROL, NO_STORE);
-        vary(headers);
+        headers.insert(header::VARY, VARY_PREFER);
         if !view.phase().is_ended() {
             headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
         }
@@ -337,12 +330,14 @@ impl OgcProcesses {
         };
         match (ending.outcome, view.replay()) {
             (Outcome::Cancelled, _) => not_available("The job was dismissed."),
-            (Outcome::Failed(_), Some(head)) if is_problem(view) => replayed(head),
+            (Outcome::Failed(_), Some(head)) if is_problem(view) => stored(head),
             (Outcome::Failed(_), _) => {
                 let failure = failure(view);
-                let mut body = Vec::new();
-                failure.write(&mut body);
-                told(failure.status, body).map(Answer::Instead)
+                let body = json::written(|out| failure.write(out));
+                let mut response = own_json(failure.status, Answer::Instead(body));
+                let kind = const { HeaderValue::from_static(PROBLEM) };
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                response
             }
             (Outcome::Succeeded, Some(mut head)) => {
                 let is_empty = view.response().is_none_or(|stored| stored.body_len() == 0);
@@ -353,7 +348,7 @@ impl OgcProcesses {
                         if head.status.is_success() && !is_empty {
                             head.status = StatusCode::OK;
                         }
-                        replayed(head)
+                        stored(head)
                     }
                 }
             }
@@ -381,10 +376,6 @@ fn output_of(path: &str) -> Option<&str> {
         .next()
         .filter(|parent| *parent == "results")
         .and(output)
-}
-
-fn vary(headers: &mut HeaderMap) {
-    headers.insert(header::VARY, const { HeaderValue::from_static("prefer") });
 }
 
 fn status_name(phase: Phase) -> &'static str {
@@ -490,11 +481,6 @@ fn failure(view: &View<'_>) -> Failure {
     }
 }
 
-fn replayed(mut head: response::Parts) -> Response<Answer> {
-    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
-    Response::from_parts(head, Answer::Stored)
-}
-
 /// A member of the results, if they can be taken apart.
 fn one_of(view: &View<'_>, output: &str) -> Response<Answer> {
     let body = view.small_json();
@@ -507,9 +493,7 @@ fn one_of(view: &View<'_>, output: &str) -> Response<Answer> {
     match outputs.get(&*segment(output)) {
         Some(value) => {
             let body = value.get().as_bytes().to_vec();
-            let mut response = told(StatusCode::OK, body).map(Answer::Bytes);
-            response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-            response
+            own_json(StatusCode::OK, Answer::Bytes(body.into()))
         }
         None => {
             let problem = Problem::new(ProblemKind::QueryInvalid);
@@ -543,16 +527,6 @@ fn exception(name: &str, problem: &Problem) -> Response<Bytes> {
         failure.write(&mut body);
         body.into()
     })
-}
-
-fn told(status: StatusCode, body: Vec<u8>) -> Response<Bytes> {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    let kind = const { HeaderValue::from_static(PROBLEM) };
-    headers.insert(header::CONTENT_TYPE, kind);
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    response
 }
 
 /// What a list is asked for.

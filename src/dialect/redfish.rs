@@ -1,6 +1,8 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, Links, ListAsk, Listing, OptIn, Route, View,
-    document::{JSON, NO_STORE, Told, as_unknown, asked, asked_of_list, percent, problem_of, time},
+    document::{
+        Told, as_unknown, asked, asked_of_list, own_json, percent, problem_of, stored, time,
+    },
     entity_tag,
     query::{cursor, number, pairs},
 };
@@ -109,8 +111,7 @@ impl Dialect for Redfish {
                             false => StatusCode::OK,
                         };
                     }
-                    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
-                    Response::from_parts(head, Answer::Stored)
+                    stored(head)
                 }
                 None => error(&problem_of(ending.outcome)).map(Answer::Instead),
             },
@@ -232,12 +233,9 @@ fn path_of(url: &str) -> &str {
 }
 
 fn document(status: StatusCode, body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
+    let mut response = own_json(status, body);
+    let version = const { HeaderValue::from_static("4.0") };
+    response.headers_mut().insert(ODATA_VERSION, version);
     response
 }
 

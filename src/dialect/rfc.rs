@@ -1,6 +1,9 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, ListAsk, Listing, OptIn, Route, View,
-    document::{JSON, NO_STORE, READ_ONLY, asked, asked_of_list},
+    document::{
+        JSON, NO_STORE, READ_ONLY, VARY_PREFER, asked, asked_of_list, own, own_json, problem_of,
+        stored,
+    },
     entity_tag,
     query::{cursor, number, pairs},
     status_document,
@@ -118,8 +121,6 @@ impl Rfc {
     }
 }
 
-const VARY_PREFER: HeaderValue = HeaderValue::from_static("prefer");
-
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
 
 impl Dialect for Rfc {
@@ -201,12 +202,7 @@ impl Dialect for Rfc {
             }
             (Ask::Cancel | Ask::Dismiss, _) => document(view),
             (Ask::CancelAndForget | Ask::Abandon, _) | (Ask::Forget, Phase::Ended(_)) => {
-                let mut response = Response::new(Answer::Bytes(Bytes::new()));
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                response
-                    .headers_mut()
-                    .insert(header::CACHE_CONTROL, NO_STORE);
-                response
+                own(StatusCode::NO_CONTENT)
             }
             (Ask::Forget, _) => not_ready(view, StatusCode::CONFLICT),
         }
@@ -221,7 +217,7 @@ impl Dialect for Rfc {
             status_document(view, &mut body);
         }
         body.push(b']');
-        let mut response = Response::new(());
+        let mut response = own_json(StatusCode::OK, ());
         if let Some(Cursor(after)) = listing.next() {
             let list = listing.ask();
             let url = format!(
@@ -237,10 +233,6 @@ impl Dialect for Rfc {
             }
         }
         body.push(b'}');
-        response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-        response
-            .headers_mut()
-            .insert(header::CACHE_CONTROL, NO_STORE);
         response.map(|()| body.into())
     }
 
@@ -287,12 +279,7 @@ fn pending(view: &View<'_>, status: StatusCode) -> Response<Answer> {
 
 fn document(view: &View<'_>) -> Response<Answer> {
     let body = json::written(|out| status_document(view, out));
-    let mut response = Response::new(Answer::Bytes(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, NO_STORE);
-    response
+    own_json(StatusCode::OK, Answer::Bytes(body))
 }
 
 fn see_other(view: &View<'_>) -> Response<Answer> {
@@ -308,17 +295,10 @@ fn see_other(view: &View<'_>) -> Response<Answer> {
 /// The stored response as the replay table has it, or the problem that stands for it.
 fn ended(view: &View<'_>) -> Response<Answer> {
     let mut response = match (view.replay(), view.ending()) {
-        (Some(head), _) => Response::from_parts(head, Answer::Stored),
-        (None, Some(ending)) => {
-            let problem = Problem::of_outcome(ending.outcome);
-            let problem = problem.unwrap_or_else(|| Problem::new(ProblemKind::Lost));
-            problem.to_response().map(Answer::Bytes)
-        }
+        (Some(head), _) => stored(head),
+        (None, Some(ending)) => problem_of(ending.outcome).to_response().map(Answer::Bytes),
         (None, None) => return not_ready(view, StatusCode::NOT_FOUND),
     };
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, NO_STORE);
     mark(view, response.headers_mut());
     response
 }

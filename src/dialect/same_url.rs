@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
-    document::{JSON, NO_STORE, problem_of, progress, time},
+    document::{NO_STORE, own_json, problem_of, progress, time},
 };
 use crate::{
     header::{if_match_holds, if_none_match_holds, retry_after},
@@ -152,11 +152,8 @@ fn pending(view: &View<'_>) -> Response<Answer> {
         }
         out.push(b'}');
     });
-    let mut response = Response::new(Answer::Bytes(body));
-    *response.status_mut() = StatusCode::ACCEPTED;
+    let mut response = own_json(StatusCode::ACCEPTED, Answer::Bytes(body));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
     // Weak: it stands for all documents of what is pending, so that progress is no news.
     headers.insert(header::ETAG, tag("W/\"pending-", view.id()));
     headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));

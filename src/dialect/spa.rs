@@ -1,8 +1,8 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
-        JSON, READ_ONLY, as_unknown, asked, error_of, error_response, has_body, own, path,
-        problem_of, replayed, time,
+        READ_ONLY, as_unknown, asked, error_of, error_response, has_body, own_json, path,
+        problem_of, replayed, time, whole,
     },
 };
 use crate::{
@@ -135,19 +135,16 @@ impl Dialect for Spa {
 }
 
 fn told(view: &View<'_>, answer: Answer) -> Response<Answer> {
-    let mut response = own(StatusCode::OK);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON);
+    let mut response = own_json(StatusCode::OK, answer);
     if view.ending().is_none() {
-        headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
+        let seconds = retry_after(view.retry_after());
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
-    *response.body_mut() = answer;
     response
 }
 
 fn run(view: &View<'_>) -> Response<Answer> {
     let succeeded = view.phase() == Phase::Ended(Outcome::Succeeded);
-    let has_body = has_body(view);
     let mut out = Vec::with_capacity(1024);
     properties(view, &mut out);
     out.extend_from_slice(b",\"outputs\":{");
@@ -160,12 +157,7 @@ fn run(view: &View<'_>) -> Response<Answer> {
         return told(view, answer);
     }
     out.extend_from_slice(b"}}}");
-    let is_all = view.ending().is_some() && !(succeeded && has_body);
-    let answer = match is_all {
-        true => Answer::Instead(out.into()),
-        false => Answer::Bytes(out.into()),
-    };
-    told(view, answer)
+    told(view, whole(view, out, succeeded && has_body(view)))
 }
 
 /// The document up to its outputs.

@@ -1,6 +1,6 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
-    document::{JSON, READ_ONLY, as_unknown, asked, has_body, own, replayed},
+    document::{JSON, READ_ONLY, as_unknown, asked, has_body, own_json, replayed},
 };
 use crate::{
     header::retry_after,
@@ -105,7 +105,7 @@ impl Dialect for TwoOhTwo {
                 response.headers_mut().insert(header::LOCATION, location);
                 response
             }
-            (_, None) => later(view, told(StatusCode::OK, Answer::Bytes(WORKING))),
+            (_, None) => later(view, own_json(StatusCode::OK, Answer::Bytes(WORKING))),
         }
     }
 
@@ -131,33 +131,26 @@ fn later(view: &View<'_>, mut response: Response<Answer>) -> Response<Answer> {
     response
 }
 
-fn told(status: StatusCode, answer: Answer) -> Response<Answer> {
-    let mut response = own(status);
-    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    *response.body_mut() = answer;
-    response
-}
-
 fn named(view: &View<'_>, status: StatusCode) -> Response<Answer> {
     let body = json::written(|out| {
         out.extend_from_slice(b"{\"job_id\":\"");
         out.extend_from_slice(&view.links().id());
         out.extend_from_slice(b"\"}");
     });
-    told(status, Answer::Bytes(body))
+    own_json(status, Answer::Bytes(body))
 }
 
 fn result(view: &View<'_>) -> Response<Answer> {
     match replayed(view) {
         Some(replay) if has_body(view) && !view.embeds_json() => replay,
-        _ if has_body(view) => told(
+        _ if has_body(view) => own_json(
             StatusCode::OK,
             Answer::Around {
                 before: Bytes::from_static(b"{\"result\":"),
                 after: Bytes::from_static(b"}"),
             },
         ),
-        _ => told(
+        _ => own_json(
             StatusCode::OK,
             Answer::Instead(Bytes::from_static(b"{\"result\":null}")),
         ),

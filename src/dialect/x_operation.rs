@@ -1,7 +1,7 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
     document::{
-        JSON, READ_ONLY, Told, as_unknown, asked, field, filled, is_template, own, path,
+        READ_ONLY, Told, as_unknown, asked, field, filled, is_template, own, own_json, path,
         problem_of, replayed, string_or_null, time,
     },
 };
@@ -204,14 +204,13 @@ impl Dialect for XOperation {
                 problem.to_response().map(Answer::Bytes)
             }
             (_, ending) => {
-                let mut response = own(StatusCode::OK);
-                let headers = response.headers_mut();
-                headers.insert(header::CONTENT_TYPE, JSON);
-                if ending.is_none() {
-                    headers.insert(header::RETRY_AFTER, retry_after(view.retry_after()));
-                }
                 // Its clients know of no result beside it.
-                *response.body_mut() = Answer::Instead(self.document(view));
+                let answer = Answer::Instead(self.document(view));
+                let mut response = own_json(StatusCode::OK, answer);
+                if ending.is_none() {
+                    let seconds = retry_after(view.retry_after());
+                    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+                }
                 response
             }
         }
