@@ -1,8 +1,11 @@
 use super::{Engine, Operations, Signal};
-use crate::record::{Record, Stop};
+use crate::{
+    record::{Record, Stop},
+    sync::lock,
+};
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -172,23 +175,13 @@ impl Engine {
     /// Of several drains, the one that ends last counts.
     fn drain_for(&self, time: Duration) {
         if self.drain_left() < time {
-            let mut last = self
-                .drain
-                .time
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *last = Some((Instant::now(), time));
+            *lock(&self.drain.time) = Some((Instant::now(), time));
         }
     }
 
     /// Time until a drain is over, that to wind up included.
     pub(crate) fn drain_left(&self) -> Duration {
-        let last = *self
-            .drain
-            .time
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        last.map_or(Duration::ZERO, |(began, time)| {
+        lock(&self.drain.time).map_or(Duration::ZERO, |(began, time)| {
             time.saturating_sub(began.elapsed())
         })
     }

@@ -4,12 +4,10 @@ use super::{BuildError, Engine, builder::OwnerRule};
 use crate::{
     dialect::{self, Address, Dialect, Head, Links, Mount, Route, View},
     record::{OperationId, Owner, Record, Sighting},
+    sync::lock,
 };
 use http::Uri;
-use std::{
-    any::Any,
-    sync::{Arc, PoisonError},
-};
+use std::{any::Any, sync::Arc};
 
 pub(crate) struct Face {
     /// The mount's path: what records remember.
@@ -146,7 +144,7 @@ impl Engine {
         if Arc::ptr_eq(&face.name, &record.submission.face) || face.name == record.submission.face {
             return AcceptedBy::This;
         }
-        let faces = self.faces.lock().unwrap_or_else(PoisonError::into_inner);
+        let faces = lock(&self.faces);
         let alike = faces
             .iter()
             .find(|other| other.name == record.submission.face && other.speaks_as(face));

@@ -2,12 +2,13 @@ use super::{Engine, Live, Signal, Sweeper, hub};
 use crate::{
     record::{OperationId, Revision},
     store::{Change, Claim, Held, Lookup},
+    sync::lock,
     trace,
 };
 use std::{
     collections::HashMap,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
 };
 use tokio::{
@@ -107,7 +108,7 @@ impl Heartbeat {
     }
 
     fn claims(&self) -> MutexGuard<'_, Claims> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 
     /// Renews a claim from now on.

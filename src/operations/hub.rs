@@ -1,12 +1,12 @@
 use super::{Engine, Heartbeat, audience::Audience, duty::Duty};
-use crate::{record::OperationId, store::Change};
+use crate::{record::OperationId, store::Change, sync::lock};
 use std::{
     collections::HashMap,
     fmt,
     future::{Future, poll_fn},
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
@@ -52,7 +52,7 @@ impl Hub {
     }
 
     fn topics(&self) -> MutexGuard<'_, HashMap<OperationId, Arc<Topic>>> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.topics)
     }
 
     pub(crate) fn readers(&self) -> usize {

@@ -2,13 +2,14 @@ use super::{Engine, Heartbeat};
 use crate::{
     record::{Ending, OperationId, Record, Report, Sighting, Stop, Timestamp},
     store::Settled,
+    sync::lock,
 };
 use hashbrown::HashTable;
 use std::{
     fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Waker},
@@ -91,8 +92,7 @@ impl Live {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs under the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(crate) fn id(&self) -> OperationId {
@@ -326,7 +326,7 @@ struct Shard {
 
 impl Shard {
     fn lock(&self) -> MutexGuard<'_, HashTable<Arc<Live>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.live)
     }
 
     /// Nothing is freed under the lock: whoever removes it has it.

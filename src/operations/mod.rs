@@ -45,16 +45,12 @@ use crate::{
     store::{
         Forget, ListQuery, Lookup, Page, Settled, StateSet, Store, StoreError, StoreErrorKind,
     },
+    sync::lock,
 };
 use bytes::Bytes;
 use http::{HeaderName, Response};
 use http_body::Body;
-use std::{
-    error::Error,
-    fmt,
-    num::NonZeroU16,
-    sync::{Arc, PoisonError},
-};
+use std::{error::Error, fmt, num::NonZeroU16, sync::Arc};
 
 /// What a program holds of its operations: it makes the layer and the status service, and looks operations up, completes,
 /// cancels and lists them.
@@ -101,11 +97,7 @@ impl Operations {
             Mount::new(mount, base.filter(|base| !base.is_empty())).map_err(BuildError::from)?;
         let (owner, shared_keys) = (self.face.owner.clone(), self.face.shared_keys);
         let face = Arc::new(Face::new(mount, Arc::new(dialect), owner, shared_keys)?);
-        let mut faces = self
-            .engine
-            .faces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut faces = lock(&self.engine.faces);
         if faces.iter().any(|other| other.name == face.name) {
             let message = format!("`{}` is taken", face.name);
             return Err(BuildError {

@@ -1,10 +1,5 @@
-use crate::{dialect::Polls as Seen, record::OperationId};
-use std::{
-    collections::HashMap,
-    fmt, mem,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use crate::{dialect::Polls as Seen, record::OperationId, sync::lock};
+use std::{collections::HashMap, fmt, mem, sync::Mutex, time::Duration};
 
 /// Operations of which polls are counted at a time, at least; at most twice as many.
 const COUNTED: usize = 8_192;
@@ -30,7 +25,7 @@ struct Count {
 impl Polls {
     /// Counts one poll at the moment `now`; gives what came before it.
     pub(crate) fn count(&self, id: OperationId, now: Duration) -> Seen {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.0);
         let before = match counts.younger.get(&id) {
             Some(count) => Some(*count),
             None => counts.elder.remove(&id),
@@ -50,14 +45,14 @@ impl Polls {
 
     /// What a poll at the moment `now` would be given; counts none.
     pub(crate) fn look(&self, id: OperationId, now: Duration) -> Seen {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = lock(&self.0);
         let Counts { younger, elder } = &*counts;
         seen(younger.get(&id).or_else(|| elder.get(&id)).copied(), now)
     }
 
     /// A poll that was counted was answered with the result, and that was read to its end.
     pub(crate) fn gave_result(&self, id: OperationId) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.0);
         let Counts { younger, elder } = &mut *counts;
         if let Some(count) = younger.get_mut(&id).or_else(|| elder.get_mut(&id)) {
             count.results = count.results.saturating_add(1);

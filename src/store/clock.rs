@@ -1,6 +1,6 @@
 use crate::record::Timestamp;
 #[cfg(any(test, feature = "testing"))]
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 /// Where the time comes from: a wall clock for showing, and one that never goes back for deciding.
@@ -71,7 +71,7 @@ impl Clock {
     fn manual_or_panic(&self) -> std::sync::MutexGuard<'_, Manual> {
         match &self.0 {
             Source::System(_) => panic!("the system's clock can't be set"),
-            Source::Manual(manual) => manual.lock().unwrap_or_else(PoisonError::into_inner),
+            Source::Manual(manual) => crate::sync::lock(manual),
         }
     }
 

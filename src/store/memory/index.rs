@@ -1,11 +1,14 @@
 //! Other ways to an operation than its id: its key and its owner.
 
-use crate::record::{OperationId, Owner, UniqueKey};
+use crate::{
+    record::{OperationId, Owner, UniqueKey},
+    sync::lock,
+};
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hash,
     mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 const SHARDS: usize = 64;
@@ -22,9 +25,7 @@ impl<K, V> Default for Sharded<K, V> {
 impl<K: Eq + Hash, V> Sharded<K, V> {
     /// The part for what is named by a hash with this first byte.
     fn lock(&self, first: u8) -> MutexGuard<'_, HashMap<K, V>> {
-        self.0[usize::from(first) % SHARDS]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0[usize::from(first) % SHARDS])
     }
 }
 

@@ -22,12 +22,15 @@ use super::{
     Change, Changes, Claim, Claimed, Clock, Created, Forget, Held, Intent, ListQuery, Lookup, Page,
     Settled, Store, StoreError, StoreErrorKind, StoreFuture, StoreUsage, Swept, hints::Hints,
 };
-use crate::record::{Ending, OperationId, Queue, Record, Sighting, UniqueKey};
+use crate::{
+    record::{Ending, OperationId, Queue, Record, Sighting, UniqueKey},
+    sync::lock,
+};
 use std::{
     fmt,
     num::{NonZeroU16, NonZeroU32},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -306,10 +309,7 @@ impl MemoryStore {
     /// One at a time: what another has let go must be accounted for before anybody may say that there is no room.
     fn make_room(&self, need: Need, now: Tick) -> Result<(), StoreError> {
         let mut debris = Debris::default();
-        let turn = self
-            .making_room
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let turn = lock(&self.making_room);
         let is_made = self.ledger.has_room(need)
             || self.expire_one(now, &mut debris)
             || self.evict_one(need, now, &mut debris);

@@ -1,7 +1,7 @@
-use crate::record::Queue;
+use crate::{record::Queue, sync::lock};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 /// What nobody has the right to run, by its queue, oldest first.
@@ -10,7 +10,7 @@ pub(super) struct Queues(Mutex<HashMap<Queue, BTreeMap<u64, u64>>>);
 
 impl Queues {
     fn lock(&self) -> MutexGuard<'_, HashMap<Queue, BTreeMap<u64, u64>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     pub(super) fn insert(&self, queue: &Queue, sequence: u64, hash: u64) {

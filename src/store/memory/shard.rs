@@ -4,8 +4,9 @@ use super::{
     kept::{Burials, Kept, Line, Numbers, Part, Timeline, Tombstones},
     time::Tick,
 };
+use crate::sync::lock;
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Mutex, MutexGuard,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
@@ -22,7 +23,7 @@ pub(super) struct Shard {
 
 impl Shard {
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// Looks, changing nothing.

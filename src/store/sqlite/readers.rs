@@ -11,6 +11,7 @@ use super::{
 use crate::{
     record::{BlobId, OperationId, Record, UniqueKey},
     store::{Cursor, ListQuery, Lookup, Page, SqliteError, StoreError, StoreErrorKind},
+    sync::lock,
 };
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Params, params};
@@ -18,7 +19,7 @@ use std::{
     num::NonZeroUsize,
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -87,7 +88,7 @@ impl Reader {
     fn run(&self, tasks: &Mutex<Receiver<Task>>) {
         loop {
             // One waits for a task, the others for their turn to.
-            let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let task = lock(tasks).recv();
             match task {
                 Ok(task) => task(self),
                 Err(_) => return,

@@ -1,6 +1,6 @@
 use super::SqliteOptions;
-use crate::store::StoreUsage;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::{store::StoreUsage, sync::lock};
+use std::sync::{Mutex, MutexGuard};
 
 /// What is counted in the file, so that nothing need be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Room {
 
     /// Held for no longer than a few sums take.
     pub(super) fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.taken)
     }
 
     /// Whether there would be room if so many operations with so many bytes were gone.
