@@ -174,15 +174,21 @@ impl Engine {
 
     /// Of several drains, the one that ends last counts.
     fn drain_for(&self, time: Duration) {
-        if self.drain_left() < time {
-            *lock(&self.drain.time) = Some((Instant::now(), time));
+        let mut last = lock(&self.drain.time);
+        if left(*last) < time {
+            *last = Some((Instant::now(), time));
         }
     }
 
     /// Time until a drain is over, that to wind up included.
     pub(crate) fn drain_left(&self) -> Duration {
-        lock(&self.drain.time).map_or(Duration::ZERO, |(began, time)| {
-            time.saturating_sub(began.elapsed())
-        })
+        left(*lock(&self.drain.time))
     }
+}
+
+/// What is left of a drain that began then, and takes so long at most.
+fn left(drain: Option<(Instant, Duration)>) -> Duration {
+    drain.map_or(Duration::ZERO, |(began, time)| {
+        time.saturating_sub(began.elapsed())
+    })
 }
