@@ -2,9 +2,9 @@ use super::{
     Engine, Face, Heartbeat, Limits, Operations,
     drain::Drain,
     hub::Hub,
-    live::Registry,
     places::{Places, turns},
     polls::Polls,
+    registry::Registry,
     sweeper::Sweeper,
 };
 use crate::{
@@ -181,7 +181,7 @@ impl Builder {
             verdict: self.verdict,
             on_end: self.on_end,
             faces: Mutex::new(vec![face.clone()]),
-            live: Registry::new(),
+            live: Registry::default(),
             hub: Hub::default(),
             sweeper: Sweeper::default(),
             places: Places::default(),

@@ -5,9 +5,9 @@ use super::{
     builder::{OnEnd, Verdict},
     drain::Drain,
     hub::Hub,
-    live::Registry,
     places::Places,
     polls::Polls,
+    registry::Registry,
 };
 use crate::{
     header::whole_seconds,

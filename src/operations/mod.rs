@@ -15,6 +15,7 @@ mod outside;
 mod places;
 mod plan;
 mod polls;
+mod registry;
 mod seen;
 mod sweeper;
 
