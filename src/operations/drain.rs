@@ -89,7 +89,7 @@ impl Operations {
         if !in_time && !self.interrupt().await {
             // Their threads are blocked, or have their grace: nobody else can end them.
             for live in engine.live.all() {
-                unreachable += u64::from(!live.abandon(Stop::Interrupted));
+                unreachable += u64::from(!live.end_orphaned(Stop::Interrupted));
             }
         }
         let after = engine.drain.tally();

@@ -257,7 +257,7 @@ impl Live {
     /// Elsewhere the claim lapses. Gives `false` there, and where there is nothing in the store that could end.
     ///
     /// What has been detached is not the task's to end.
-    pub(crate) fn abandon(&self, stop: Stop) -> bool {
+    pub(crate) fn end_orphaned(&self, stop: Stop) -> bool {
         let Some(engine) = self.engine() else {
             return true;
         };

@@ -128,7 +128,7 @@ impl Drop for Task {
         if !self.over {
             // Dropped in its midst: with its runtime, or by a panic beside the handler, as when a response is dropped.
             let panicked = std::thread::panicking() && self.live.sighting().started.is_some();
-            self.live.abandon(if panicked {
+            self.live.end_orphaned(if panicked {
                 Stop::Panicked
             } else {
                 Stop::Interrupted
