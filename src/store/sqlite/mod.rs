@@ -23,7 +23,7 @@ use self::{
     room::{Need, Room},
     time::Time,
     verbs::{New, NewEnd},
-    writer::{Queue as Jobs, Sync, Writer},
+    writer::{Jobs, Sync, Writer},
 };
 use super::{
     Blobs, Changes, Claim, Claimed, Created, Forget, Held, Intent, ListQuery, Lookup, Page,

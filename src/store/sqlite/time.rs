@@ -46,8 +46,8 @@ impl Time {
         self.clock.wall()
     }
 
-    /// Another process was there already.
-    pub(super) fn is_at_least(&self, tick: Tick) {
+    /// Goes on from `tick`, if another process was there already.
+    pub(super) fn go_on_from(&self, tick: Tick) {
         let behind = tick - self.now();
         if behind > 0 {
             self.base.fetch_add(behind, Relaxed);

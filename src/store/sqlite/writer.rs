@@ -102,9 +102,9 @@ impl<F: FnMut(&mut Tx<'_>) -> Result<(), Fault> + Send> Job for Note<F> {
 
 /// The way to the writer.
 #[derive(Debug)]
-pub(super) struct Queue(pub(super) SyncSender<Box<dyn Job>>);
+pub(super) struct Jobs(pub(super) SyncSender<Box<dyn Job>>);
 
-impl Queue {
+impl Jobs {
     /// Has it done, and waits for the answer.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
@@ -314,7 +314,7 @@ impl Writer {
         }
         let (totals, (tick, _)) = read_meta(&self.sql)?;
         self.shared.room.taken().totals = totals;
-        self.shared.time.is_at_least(tick);
+        self.shared.time.go_on_from(tick);
         if let Some(node) = self.mind.node
             && self
                 .sql
