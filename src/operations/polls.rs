@@ -1,4 +1,4 @@
-use crate::{dialect::Polls as Seen, record::OperationId, sync::lock};
+use crate::{dialect::Polls as Polled, record::OperationId, sync::lock};
 use std::{collections::HashMap, fmt, mem, sync::Mutex, time::Duration};
 
 /// Operations of which polls are counted at a time, at least; at most twice as many.
@@ -24,7 +24,7 @@ struct Count {
 
 impl Polls {
     /// Counts one poll at the moment `now`; gives what came before it.
-    pub(crate) fn count(&self, id: OperationId, now: Duration) -> Seen {
+    pub(crate) fn count(&self, id: OperationId, now: Duration) -> Polled {
         let mut counts = lock(&self.0);
         let before = match counts.younger.get(&id) {
             Some(count) => Some(*count),
@@ -44,7 +44,7 @@ impl Polls {
     }
 
     /// What a poll at the moment `now` would be given; counts none.
-    pub(crate) fn look(&self, id: OperationId, now: Duration) -> Seen {
+    pub(crate) fn look(&self, id: OperationId, now: Duration) -> Polled {
         let counts = lock(&self.0);
         let Counts { younger, elder } = &*counts;
         seen(younger.get(&id).or_else(|| elder.get(&id)).copied(), now)
@@ -60,10 +60,10 @@ impl Polls {
     }
 }
 
-fn seen(before: Option<Count>, now: Duration) -> Seen {
+fn seen(before: Option<Count>, now: Duration) -> Polled {
     let (polls, results) = before.map_or((0, 0), |count| (count.polls, count.results));
     let since_last = before.map(|count| now.saturating_sub(count.last));
-    Seen::new(polls, since_last).with_results(results)
+    Polled::new(polls, since_last).with_results(results)
 }
 
 impl fmt::Debug for Polls {
@@ -80,20 +80,20 @@ mod tests {
     fn polls_are_counted_for_each_operation() {
         let (polls, [a, b]) = (Polls::default(), [(); 2].map(|()| OperationId::random()));
         let at = Duration::from_secs;
-        assert_eq!(polls.count(a, at(1)), Seen::new(0, None));
-        assert_eq!(polls.count(a, at(3)), Seen::new(1, Some(at(2))));
-        assert_eq!(polls.count(b, at(3)), Seen::new(0, None));
-        assert_eq!(polls.count(a, at(4)), Seen::new(2, Some(at(1))));
+        assert_eq!(polls.count(a, at(1)), Polled::new(0, None));
+        assert_eq!(polls.count(a, at(3)), Polled::new(1, Some(at(2))));
+        assert_eq!(polls.count(b, at(3)), Polled::new(0, None));
+        assert_eq!(polls.count(a, at(4)), Polled::new(2, Some(at(1))));
     }
 
     #[test]
     fn a_look_is_no_poll() {
         let (polls, id) = (Polls::default(), OperationId::random());
         let at = Duration::from_secs;
-        assert_eq!(polls.look(id, at(1)), Seen::new(0, None));
-        assert_eq!(polls.count(id, at(2)), Seen::new(0, None));
+        assert_eq!(polls.look(id, at(1)), Polled::new(0, None));
+        assert_eq!(polls.count(id, at(2)), Polled::new(0, None));
         polls.gave_result(id);
-        let given = Seen::new(1, Some(at(3))).with_results(1);
+        let given = Polled::new(1, Some(at(3))).with_results(1);
         assert_eq!([polls.look(id, at(5)), polls.count(id, at(5))], [given; 2]);
         // Nor does it keep anybody from being forgotten.
         for _ in 0..COUNTED {
