@@ -238,10 +238,10 @@ impl ReplyBody {
             id,
             counted,
         });
-        self.told_if_over();
+        self.tell_if_over();
     }
 
-    fn told_if_over(&mut self) {
+    fn tell_if_over(&mut self) {
         if self.is_end_stream()
             && let Some(read) = self.read.take()
         {
@@ -289,7 +289,7 @@ impl ReplyBody {
                 .take()
                 .map(|trailers| Frame::trailers(*trailers))
         };
-        self.told_if_over();
+        self.tell_if_over();
         Poll::Ready(frame.map(Ok))
     }
 }

@@ -233,13 +233,13 @@ impl Capture {
         if self.is_bodiless() {
             return Ok(());
         }
-        self.is_within_limit(data.len())?;
+        self.check_limit(data.len())?;
         self.buffer.extend_from_slice(data);
         Ok(())
     }
 
-    /// Whether what is taken in is, and `more` bytes with it.
-    fn is_within_limit(&self, more: usize) -> Result<(), TooLarge> {
+    /// Refuses what would go over the limit with `more` bytes.
+    fn check_limit(&self, more: usize) -> Result<(), TooLarge> {
         let more = self.trailers.len() + more;
         if self.body_len() + more as u64 > self.limit {
             Err(TooLarge)
@@ -276,7 +276,7 @@ impl Capture {
         for (name, value) in keep_of_response(trailers) {
             put(&mut self.trailers, name, value);
         }
-        self.is_within_limit(0)
+        self.check_limit(0)
     }
 
     /// Of a body that is in a blob nothing is held any more, and its name takes its place.
