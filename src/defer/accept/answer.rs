@@ -126,7 +126,7 @@ impl Desk<'_> {
             is_done: false,
         };
         let (unnamed, ()) = Request::new(()).into_parts();
-        let remembered = || Head::from(self.asked.as_deref().unwrap_or(&unnamed));
+        let remembered = || Head::from(self.initiating.as_deref().unwrap_or(&unnamed));
         let head = head.unwrap_or_else(remembered);
         let sighting = self.engine.sighting(record);
         let sighting = sighting.as_ref();

@@ -140,7 +140,7 @@ struct Desk<'a> {
     hold: Duration,
     version: Version,
     /// A request that names its operation, once that is begun: on which conditions it wants the answer.
-    asked: Option<Box<request::Parts>>,
+    initiating: Option<Box<request::Parts>>,
     /// What stands before the mount in the URLs of the answer.
     origin: Box<str>,
 }
@@ -148,27 +148,20 @@ struct Desk<'a> {
 impl<'a> Desk<'a> {
     fn new<M>(layer: &'a Shared<M>, head: &request::Parts) -> Self {
         let (engine, face) = (&layer.operations.engine, &layer.operations.face);
-        let asked = face.dialect.opt_in(head.into());
-        let at_most = engine.limits.wait;
-        // A client that asks for an answer before the work is done, and for no wait, gets none.
-        let default = if asked.asked {
+        let mut opt_in = face.dialect.opt_in(head.into());
+        let hold = if layer.options.accept_only {
+            opt_in.wait = None;
             Duration::ZERO
         } else {
-            layer.options.wait
+            // A client that asks for an answer before the work is done, and for no wait, gets none.
+            let default = if opt_in.asked {
+                Duration::ZERO
+            } else {
+                layer.options.wait
+            };
+            opt_in.wait.unwrap_or(default).min(engine.limits.wait)
         };
-        let hold = match layer.options.accept_only {
-            true => Duration::ZERO,
-            false => asked.wait.unwrap_or(default).min(at_most),
-        };
-        let opt_in = OptIn {
-            asked: asked.asked,
-            wait: asked
-                .wait
-                .map(|_| hold)
-                .filter(|_| !layer.options.accept_only),
-            one_way: asked.one_way,
-            note: asked.note,
-        };
+        opt_in.wait = opt_in.wait.map(|_| hold);
         Self {
             origin: face.origin(head.into()).into(),
             engine,
@@ -177,14 +170,14 @@ impl<'a> Desk<'a> {
             opt_in,
             hold,
             version: head.version,
-            asked: None,
+            initiating: None,
         }
     }
 
     /// Its answer may be that to a poll, and the request has gone to the inner service by then.
     fn remember(&mut self, head: &request::Parts) {
         if self.face.is_named_by_request {
-            self.asked = Some(Box::new(head.clone()));
+            self.initiating = Some(Box::new(head.clone()));
         }
     }
 
