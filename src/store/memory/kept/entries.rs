@@ -1,6 +1,7 @@
 //! The entries of a shard, by id and in the order of their creation.
 
 use super::{Entry, SMALL};
+use crate::{record::OperationId, store::memory::time::Tick};
 use hashbrown::HashTable;
 use std::{collections::VecDeque, mem};
 
@@ -108,6 +109,12 @@ impl Entries {
         }
     }
 
+    /// The entry of an operation, if it has not expired.
+    pub(super) fn here_mut(&mut self, id: OperationId, now: Tick) -> Option<&mut Entry> {
+        self.find_mut(id.hash64(), |entry| entry.record.id == id)
+            .filter(|entry| !entry.has_expired(now))
+    }
+
     /// Sequence and hash of the last before `sequence`. It may be gone.
     pub(super) fn before(&self, sequence: u64) -> Option<(u64, u64)> {
         let newer = self.line.partition_point(|slot| slot.sequence() < sequence);
@@ -201,7 +208,7 @@ impl Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{OperationId, Record, Submission, Timestamp};
+    use crate::record::{Record, Submission, Timestamp};
     use std::{sync::Arc, time::Duration};
 
     fn entry(sequence: u64) -> Entry {

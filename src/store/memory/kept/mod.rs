@@ -183,12 +183,7 @@ impl Kept {
         now: Tick,
         enqueue: impl FnOnce(&Queue, u64, u64),
     ) -> Settled {
-        let hash = claim.id().hash64();
-        let Some(entry) = self
-            .entries
-            .find_mut(hash, |entry| entry.record.id == claim.id())
-            .filter(|entry| !entry.has_expired(now))
-        else {
+        let Some(entry) = self.entries.here_mut(claim.id(), now) else {
             return Settled::Unknown;
         };
         let sequence = entry.sequence();
@@ -207,18 +202,14 @@ impl Kept {
         let due = now.after(rerun.start_within);
         entry.due = Some(due);
         self.dated += 1;
-        self.agenda.push(Reverse((due, hash)));
-        enqueue(&rerun.queue, sequence, hash);
+        self.agenda.push(Reverse((due, entry.hash)));
+        enqueue(&rerun.queue, sequence, entry.hash);
         Settled::Done(entry.record.clone())
     }
 
     /// Takes in what was seen of an operation. `false` if the claim is void.
     pub(super) fn renew(&mut self, held: &Held, now: Tick) -> bool {
-        let Some(entry) = self
-            .entries
-            .find_mut(held.id.hash64(), |entry| entry.record.id == held.id)
-            .filter(|entry| !entry.has_expired(now))
-        else {
+        let Some(entry) = self.entries.here_mut(held.id, now) else {
             return false;
         };
         let claim = entry.claim(&self.reruns);
@@ -248,12 +239,7 @@ impl Kept {
         ledger: &Ledger,
         debris: &mut Debris,
     ) -> Option<Settled> {
-        let hash = id.hash64();
-        let Some(entry) = self
-            .entries
-            .find_mut(hash, |entry| entry.record.id == id)
-            .filter(|entry| !entry.has_expired(now))
-        else {
+        let Some(entry) = self.entries.here_mut(id, now) else {
             return Some(Settled::Unknown);
         };
         let fenced = by.is_some_and(|claim| entry.claim(&self.reruns).as_ref() != Some(claim));
@@ -280,7 +266,7 @@ impl Kept {
         let due = now.after(done.submission.keep_for);
         let was_dated = entry.due.replace(due).is_some();
         debris.reruns.extend(drop_rerun(entry, &mut self.reruns));
-        self.agenda.push(Reverse((due, hash)));
+        self.agenda.push(Reverse((due, entry.hash)));
         if was_dated {
             self.drop_stale();
         } else {
@@ -298,12 +284,7 @@ impl Kept {
         now: Tick,
         debris: &mut Debris,
     ) -> Settled {
-        let hash = claim.id().hash64();
-        let Some(entry) = self
-            .entries
-            .find_mut(hash, |entry| entry.record.id == claim.id())
-            .filter(|entry| !entry.has_expired(now))
-        else {
+        let Some(entry) = self.entries.here_mut(claim.id(), now) else {
             return Settled::Unknown;
         };
         if entry.was_given_up(claim, &self.reruns) {
@@ -329,7 +310,7 @@ impl Kept {
         Arc::make_mut(&mut entry.record).observe(sighting);
         entry.due = Some(deadline);
         self.dated += 1;
-        self.agenda.push(Reverse((deadline, hash)));
+        self.agenda.push(Reverse((deadline, entry.hash)));
         Settled::Done(entry.record.clone())
     }
 
