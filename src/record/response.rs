@@ -28,11 +28,7 @@ impl StoredResponse {
 
     /// The fields that may outlive the connection, in order.
     pub fn fields(&self) -> Fields<'_> {
-        Fields {
-            bytes: &self.bytes,
-            at: 0,
-            end: self.fields_end as usize,
-        }
+        Fields::within(&self.bytes, 0, self.fields_end as usize)
     }
 
     /// The body as it was sent, never decoded.
@@ -69,11 +65,7 @@ impl StoredResponse {
 
     /// The trailer fields, in order.
     pub fn trailers(&self) -> Fields<'_> {
-        Fields {
-            bytes: &self.bytes,
-            at: self.body_end,
-            end: self.bytes.len(),
-        }
+        Fields::within(&self.bytes, self.body_end, self.bytes.len())
     }
 
     /// Bytes that keeping it takes, a blob not counted.
