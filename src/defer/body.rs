@@ -132,9 +132,8 @@ pub struct ReplyBody {
     trailers: Option<Box<HeaderMap>>,
     /// What goes before and after the data.
     around: Option<Box<Around>>,
-    /// The length is not told: where there is nothing that has one, and where trailers follow on HTTP/1, which has them only
-    /// in chunked bodies.
-    unsized_: bool,
+    /// Where there is nothing that has a length, and where trailers follow on HTTP/1, which has them only in chunked bodies.
+    hides_length: bool,
     read: Option<Read>,
 }
 
@@ -172,7 +171,7 @@ impl ReplyBody {
     /// No body, and no length: frameworks that tell the lengths of bodies would tell of none what is wrong of a 304.
     pub(crate) fn untold() -> Self {
         Self {
-            unsized_: true,
+            hides_length: true,
             ..Self::default()
         }
     }
@@ -192,7 +191,7 @@ impl ReplyBody {
             response.status(),
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-        let unsized_ = trailers.is_some() && version <= Version::HTTP_11 && !bodiless;
+        let hides_length = trailers.is_some() && version <= Version::HTTP_11 && !bodiless;
         let (data, rest) = match response.body() {
             Content::Inline(bytes) => (bytes, None),
             Content::Blob { id, len } => {
@@ -204,7 +203,7 @@ impl ReplyBody {
             data,
             rest,
             trailers,
-            unsized_,
+            hides_length,
             ..Self::default()
         }
     }
@@ -218,7 +217,7 @@ impl ReplyBody {
     ) -> Self {
         Self {
             trailers: None,
-            unsized_: false,
+            hides_length: false,
             around: Some(Box::new(Around { before, after })),
             ..Self::stored(store, response, Version::HTTP_11)
         }
@@ -335,7 +334,7 @@ impl Body for ReplyBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.unsized_ {
+        if self.hides_length {
             SizeHint::default()
         } else {
             let rest = self.rest.as_ref().map_or(0, |rest| rest.left());
