@@ -84,13 +84,16 @@ fn take_in<'a, E: Into<BoxError>>(
             room.set_aside(data.remaining() as u64)?;
             capture.data(&data)?;
         }
-        Err(frame) => {
-            if let Ok(trailers) = frame.into_trailers() {
-                capture.trailers(&trailers)?;
-            }
-        }
+        Err(frame) => take_in_trailers(frame, capture)?,
     }
     Ok(None)
+}
+
+fn take_in_trailers(frame: Frame<Bytes>, capture: &mut Capture) -> Result<(), TooLarge> {
+    match frame.into_trailers() {
+        Ok(trailers) => capture.trailers(&trailers),
+        Err(_unknown) => Ok(()),
+    }
 }
 
 /// A body on its way into a blob, once it is longer than is kept in a record.
@@ -126,11 +129,7 @@ impl<'a> Spill<'a> {
                     self.some(capture).await?;
                 }
             }
-            Err(frame) => {
-                if let Ok(trailers) = frame.into_trailers() {
-                    capture.trailers(&trailers)?;
-                }
-            }
+            Err(frame) => take_in_trailers(frame, capture)?,
         }
         Ok(())
     }
