@@ -7,10 +7,10 @@
 mod audience;
 #[path = "../src/operations/duty.rs"]
 mod duty;
-#[path = "../src/operations/held.rs"]
-mod held;
 #[path = "../src/operations/plan.rs"]
 mod plan;
+#[path = "../src/operations/tally.rs"]
+mod tally;
 
 mod sync {
     pub(crate) use loom::sync::atomic;
@@ -18,7 +18,6 @@ mod sync {
 
 use audience::Audience;
 use duty::Duty;
-use held::{AtomicHeld, Held, PENDING, TAKEN};
 use loom::{
     model,
     sync::{
@@ -28,6 +27,7 @@ use loom::{
     thread,
 };
 use plan::Plan;
+use tally::{AtomicTally, PENDING, TAKEN, Tally};
 
 #[test]
 fn who_waits_sees_the_change_or_is_seen_by_who_made_it() {
@@ -113,72 +113,72 @@ fn what_is_told_in_a_round_is_found_by_it_or_left_for_the_next() {
 }
 
 /// Takes a place of so many, and whether what it is for is accepted.
-fn take(held: &AtomicHeld, places: u64) -> Option<bool> {
-    let has_room = |held: Held| held.taken() < places;
-    let is_taken = held.add_if(TAKEN, has_room);
-    is_taken.then(|| held.add_if(PENDING, Held::is_open))
+fn take(tally: &AtomicTally, places: u64) -> Option<bool> {
+    let has_room = |tally: Tally| tally.taken() < places;
+    let is_taken = tally.add_if(TAKEN, has_room);
+    is_taken.then(|| tally.add_if(PENDING, Tally::is_open))
 }
 
 #[test]
 fn there_are_no_more_places_taken_than_there_are() {
     model(|| {
-        let (held, inside) = <(Arc<AtomicHeld>, Arc<AtomicBool>)>::default();
+        let (tally, inside) = <(Arc<AtomicTally>, Arc<AtomicBool>)>::default();
         let visit = {
             let inside = inside.clone();
-            move |held: &AtomicHeld| {
-                if take(held, 1).is_some() {
+            move |tally: &AtomicTally| {
+                if take(tally, 1).is_some() {
                     assert!(!inside.swap(true, Relaxed));
                     inside.store(false, Relaxed);
-                    held.sub(TAKEN + PENDING);
+                    tally.sub(TAKEN + PENDING);
                 }
             }
         };
         let other = {
-            let (held, visit) = (held.clone(), visit.clone());
-            thread::spawn(move || visit(&held))
+            let (tally, visit) = (tally.clone(), visit.clone());
+            thread::spawn(move || visit(&tally))
         };
-        visit(&held);
+        visit(&tally);
         other.join().unwrap();
-        assert_eq!((held.load().taken(), held.load().pending()), (0, 0));
+        assert_eq!((tally.load().taken(), tally.load().pending()), (0, 0));
     });
 }
 
 #[test]
 fn what_is_accepted_is_counted_when_it_is_closed_or_refused() {
     model(|| {
-        let held = Arc::<AtomicHeld>::default();
+        let tally = Arc::<AtomicTally>::default();
         let other = {
-            let held = held.clone();
-            thread::spawn(move || take(&held, 2))
+            let tally = tally.clone();
+            thread::spawn(move || take(&tally, 2))
         };
-        let counted = held.close().pending();
+        let counted = tally.close().pending();
         let is_accepted = other.join().unwrap().unwrap();
         assert_eq!(counted, u64::from(is_accepted));
-        assert_eq!(held.load().pending(), counted);
+        assert_eq!(tally.load().pending(), counted);
     });
 }
 
 #[test]
 fn who_closes_sees_nothing_pending_or_is_told_by_the_last() {
     model(|| {
-        let held = Arc::<AtomicHeld>::default();
+        let tally = Arc::<AtomicTally>::default();
         // As a worker takes what it has claimed, whatever is closed.
-        held.add(TAKEN + PENDING);
-        let leave = |held: Arc<AtomicHeld>| held.sub(TAKEN + PENDING).pending() == 0;
+        tally.add(TAKEN + PENDING);
+        let leave = |tally: Arc<AtomicTally>| tally.sub(TAKEN + PENDING).pending() == 0;
         let claimed = {
-            let held = held.clone();
-            thread::spawn(move || leave(held))
+            let tally = tally.clone();
+            thread::spawn(move || leave(tally))
         };
         let accepted = {
-            let held = held.clone();
-            thread::spawn(move || match take(&held, 9) {
-                Some(true) => leave(held),
-                _ => held.sub(TAKEN).pending() == 0,
+            let tally = tally.clone();
+            thread::spawn(move || match take(&tally, 9) {
+                Some(true) => leave(tally),
+                _ => tally.sub(TAKEN).pending() == 0,
             })
         };
-        let is_idle = held.close().pending() == 0;
+        let is_idle = tally.close().pending() == 0;
         let is_told = [claimed, accepted].map(|it| it.join().unwrap());
         assert!(is_idle || is_told.contains(&true));
-        assert_eq!(held.load().taken(), 0);
+        assert_eq!(tally.load().taken(), 0);
     });
 }

@@ -7,7 +7,6 @@ mod duty;
 mod engine;
 mod face;
 mod heartbeat;
-mod held;
 mod hub;
 mod limits;
 mod live;
@@ -18,6 +17,7 @@ mod polls;
 mod registry;
 mod seen;
 mod sweeper;
+mod tally;
 
 pub use self::{
     builder::{BuildError, Builder},

@@ -1,6 +1,6 @@
 use super::{
     Engine, Limits,
-    held::{AtomicHeld, Held, PENDING, TAKEN},
+    tally::{AtomicTally, PENDING, TAKEN, Tally},
 };
 use std::{
     num::NonZeroU16,
@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Counts what has been taken on and has not ended.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    held: AtomicHeld,
+    tally: AtomicTally,
     uploading_bytes: AtomicU64,
     discards: AtomicU64,
     /// Turns that are taken and not begun: of workers, for what they are just being given to run, and of operations whose
@@ -22,20 +22,20 @@ pub(crate) struct Places {
     reserved: AtomicU64,
 }
 
-/// What is pending takes a terabyte by then; and a [`Held`] has room for it.
+/// What is pending takes a terabyte by then; and a [`Tally`] has room for it.
 const MOST: u64 = 1 << 30;
 
 impl Places {
     /// Takes no request on any more, and tells how many have been.
     pub(super) fn close(&self) -> u64 {
-        self.held.close().pending()
+        self.tally.close().pending()
     }
 
     pub(crate) fn uploading_bytes(&self) -> u64 {
         self.uploading_bytes.load(Ordering::Relaxed)
     }
     pub(crate) fn pending(&self) -> u64 {
-        self.held.load().pending()
+        self.tally.load().pending()
     }
     /// Whether nothing runs, waits to run, or is about to be claimed.
     pub(crate) fn are_empty(&self) -> bool {
@@ -49,12 +49,12 @@ impl Engine {
     pub(super) fn stages(&self) -> [u64; 3] {
         let reserved = self.places.reserved.load(Ordering::SeqCst);
         let turns = turns(&self.limits) - self.turns.available_permits();
-        let held = self.places.held.load();
+        let tally = self.places.tally.load();
         // Some may have been reserved since those were counted.
-        let running = (turns as u64).saturating_sub(reserved).min(held.pending());
+        let running = (turns as u64).saturating_sub(reserved).min(tally.pending());
         [
-            held.taken() - held.pending(),
-            held.pending() - running,
+            tally.taken() - tally.pending(),
+            tally.pending() - running,
             running,
         ]
     }
@@ -102,9 +102,9 @@ impl Place {
     pub(crate) fn take(engine: &Arc<Engine>) -> Option<Self> {
         let limits = &engine.limits;
         let all = (limits.running as u64).saturating_add(limits.accepted as u64);
-        let has_room = |held: Held| held.taken() < all.min(MOST);
-        let held = &engine.places.held;
-        held.add_if(TAKEN, has_room).then(|| Self {
+        let has_room = |tally: Tally| tally.taken() < all.min(MOST);
+        let tally = &engine.places.tally;
+        tally.add_if(TAKEN, has_room).then(|| Self {
             engine: engine.clone(),
             stage: Stage::Uploading,
         })
@@ -117,7 +117,7 @@ impl Place {
     /// Takes the request on for good. `false`, if the server is draining: then nothing may come of it.
     pub(crate) fn accept(&mut self) -> bool {
         if self.stage == Stage::Uploading {
-            if !self.engine.places.held.add_if(PENDING, Held::is_open) {
+            if !self.engine.places.tally.add_if(PENDING, Tally::is_open) {
                 return false;
             }
             self.stage = Stage::Accepted;
@@ -179,10 +179,10 @@ impl Drop for Place {
             Stage::Next => engine.give_back_reserved(1),
             Stage::Running => engine.turns.add_permits(1),
         }
-        let held = &engine.places.held;
+        let tally = &engine.places.tally;
         if self.stage == Stage::Uploading {
-            held.sub(TAKEN);
-        } else if held.sub(TAKEN + PENDING).pending() == 0 {
+            tally.sub(TAKEN);
+        } else if tally.sub(TAKEN + PENDING).pending() == 0 {
             engine.tell_drains();
         }
     }
@@ -235,7 +235,7 @@ impl Claiming {
     /// A place for what it was given, with one of its turns; `None` when these are used up.
     pub(crate) fn place(&mut self) -> Option<Place> {
         self.turns = self.turns.checked_sub(1)?;
-        self.engine.places.held.add(TAKEN + PENDING);
+        self.engine.places.tally.add(TAKEN + PENDING);
         self.engine.begin_reserved();
         Some(Place {
             engine: self.engine.clone(),

@@ -3,7 +3,7 @@ use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
 /// The places that are taken, and how many of these are pending. In one word, so that a place is given back in one step:
 /// who sees the end of what it was for, as a drain does, is not to see half of it held.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Held(u64);
+pub(super) struct Tally(u64);
 
 /// One place.
 pub(super) const TAKEN: u64 = 1;
@@ -12,7 +12,7 @@ pub(super) const PENDING: u64 = 1 << 32;
 /// Nothing more is taken on.
 const CLOSED: u64 = 1 << 63;
 
-impl Held {
+impl Tally {
     pub(super) fn taken(self) -> u64 {
         self.0 & (PENDING - 1)
     }
@@ -27,16 +27,16 @@ impl Held {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct AtomicHeld(AtomicU64);
+pub(super) struct AtomicTally(AtomicU64);
 
-impl AtomicHeld {
-    pub(super) fn load(&self) -> Held {
-        Held(self.0.load(SeqCst))
+impl AtomicTally {
+    pub(super) fn load(&self) -> Tally {
+        Tally(self.0.load(SeqCst))
     }
 
     /// Adds `more`, if what is held allows it.
-    pub(super) fn add_if(&self, more: u64, allows: impl Fn(Held) -> bool) -> bool {
-        let add = |now| allows(Held(now)).then_some(now + more);
+    pub(super) fn add_if(&self, more: u64, allows: impl Fn(Tally) -> bool) -> bool {
+        let add = |now| allows(Tally(now)).then_some(now + more);
         self.0.fetch_update(SeqCst, SeqCst, add).is_ok()
     }
 
@@ -45,12 +45,12 @@ impl AtomicHeld {
     }
 
     /// Takes `less` away, and gives what is left.
-    pub(super) fn sub(&self, less: u64) -> Held {
-        Held(self.0.fetch_sub(less, SeqCst) - less)
+    pub(super) fn sub(&self, less: u64) -> Tally {
+        Tally(self.0.fetch_sub(less, SeqCst) - less)
     }
 
     /// Gives what is held when it is closed.
-    pub(super) fn close(&self) -> Held {
-        Held(self.0.fetch_or(CLOSED, SeqCst))
+    pub(super) fn close(&self) -> Tally {
+        Tally(self.0.fetch_or(CLOSED, SeqCst))
     }
 }
