@@ -180,6 +180,17 @@ fn futures_and_bodies_go_to_other_threads() {
 }
 
 #[test]
+fn bodies_go_where_they_may_be_shared() {
+    shared::<named::ReplyBody>();
+    shared::<named::ResponseBody<Body>>();
+    // The box that most programs on bare hyper answer with.
+    fn boxed<B: http_body::Body + Send + Sync + 'static>(body: B) {
+        let _ = http_body_util::BodyExt::boxed(body);
+    }
+    boxed(named::ResponseBody::<Body>::default());
+}
+
+#[test]
 fn what_users_implement_can_be_an_object() {
     boxed::<dyn top::Store>();
     boxed::<dyn top::Dialect>();

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -210,7 +210,8 @@ pub(crate) struct Reader {
     _unnamed: Option<Unnamed>,
 }
 
-type Reading = Pin<Box<dyn Future<Output = Result<Option<Bytes>, StoreError>> + Send>>;
+/// In a lock that is never taken: so bodies may be shared by threads, as some boxes for them ask.
+type Reading = Mutex<Pin<Box<dyn Future<Output = Result<Option<Bytes>, StoreError>> + Send>>>;
 
 impl Reader {
     pub(crate) fn new(store: Arc<dyn Store>, id: BlobId, len: u64) -> Self {
@@ -245,13 +246,14 @@ impl Reader {
         let (store, id, index) = (&self.store, self.id, self.index);
         let reading = self.reading.get_or_insert_with(|| {
             let store = store.clone();
-            Box::pin(async move {
+            Mutex::new(Box::pin(async move {
                 match store.blobs() {
                     Some(blobs) => blobs.read(id, index).await,
                     None => Ok(None),
                 }
-            })
+            }))
         });
+        let reading = reading.get_mut().unwrap_or_else(PoisonError::into_inner);
         let read = std::task::ready!(reading.as_mut().poll(cx));
         self.reading = None;
         Poll::Ready(Some(match read {
