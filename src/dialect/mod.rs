@@ -455,7 +455,7 @@ impl<'a> Listing<'a> {
 }
 
 /// What goes into an answer's body.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Answer {
     /// These bytes.
@@ -473,6 +473,20 @@ pub enum Answer {
         /// What goes after it.
         after: Bytes,
     },
+}
+
+/// Shows how much it is, not what: documents have the ids of operations in them.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Self::Instead(bytes) => write!(f, "Instead({} bytes)", bytes.len()),
+            Self::Stored => f.write_str("Stored"),
+            Self::Around { before, after } => {
+                write!(f, "Around({} bytes, {} bytes)", before.len(), after.len())
+            }
+        }
+    }
 }
 
 /// How often an operation was polled, as far as this process knows. A HEAD is no poll. The count is bounded: it may be

@@ -33,6 +33,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_lro::{
     Limits, MetadataError, OperationHandle, OperationId, Operations, Owner, Record, Rfc, Store,
     admit::{self, Admit},
+    dialect::Answer,
     record::{Ending, Phase, Sighting, Stop, Submission, Timestamp},
     store::{
         Clock, Created, Intent, ListQuery, Lookup, MemoryLimits, MemoryStore, Settled,

@@ -11,7 +11,15 @@ async fn an_id_is_a_secret() {
     let found = house.operations.list(&ListQuery::all()).await.unwrap();
     let cancelled = house.operations.cancel(id).await.unwrap();
     let whole = id.to_string();
+    let document = || Bytes::from(format!("{{\"id\":\"{whole}\"}}"));
+    let around = Answer::Around {
+        before: document(),
+        after: document(),
+    };
     for shown in [
+        format!("{:?}", Answer::Bytes(document())),
+        format!("{:?}", Answer::Instead(document())),
+        format!("{around:?}"),
         format!("{id:?}"),
         format!("{record:?}"),
         format!("{found:?}"),
