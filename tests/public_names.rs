@@ -157,6 +157,17 @@ fn errors_are_errors() {
 }
 
 #[test]
+fn what_cannot_be_built_is_for_the_builder_to_say() {
+    // Two traits would be meant here if there were a conversion from what is a pair inside.
+    trait Unmade<Why> {
+        const IS: bool = true;
+    }
+    impl<T> Unmade<()> for T {}
+    impl<T: From<(&'static str, String)>> Unmade<u8> for T {}
+    const { assert!(<top::BuildError as Unmade<_>>::IS) };
+}
+
+#[test]
 fn futures_and_bodies_go_to_other_threads() {
     sent::<top::StatusFuture>();
     sent::<named::ResponseFuture<Inner, Body, Body>>();

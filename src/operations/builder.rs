@@ -146,7 +146,7 @@ impl Builder {
     ///
     /// [`BuildError`] names the option that can't work.
     pub fn build(self) -> Result<Operations, BuildError> {
-        self.limits.check()?;
+        self.limits.check().map_err(BuildError::new)?;
         if self.shared_keys && self.owner.is_some() {
             return Err(BuildError {
                 option: "shared_keys",
@@ -154,7 +154,7 @@ impl Builder {
                     .into(),
             });
         }
-        let mount = Mount::new(&self.mount, self.base_url.as_deref())?;
+        let mount = Mount::new(&self.mount, self.base_url.as_deref()).map_err(BuildError::new)?;
         let clock = self.clock.unwrap_or_else(Clock::system);
         let limits = self.limits;
         let store = self.store.unwrap_or_else(|| {
@@ -214,8 +214,8 @@ pub struct BuildError {
     pub message: String,
 }
 
-impl From<(&'static str, String)> for BuildError {
-    fn from((option, message): (&'static str, String)) -> Self {
+impl BuildError {
+    pub(super) fn new((option, message): (&'static str, String)) -> Self {
         Self { option, message }
     }
 }

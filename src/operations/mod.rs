@@ -91,10 +91,11 @@ impl Operations {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when the mount is no path that can be one, or is taken, or when the dialect lacks what it needs.
+    /// [`BuildError`] when the path can be no mount, or is taken, or when the dialect lacks what it needs.
     pub fn also(&self, mount: &str, dialect: impl Dialect) -> Result<Self, BuildError> {
         let base = self.face.mount.url().strip_suffix(self.face.mount.path());
-        let mount = Mount::new(mount, base.filter(|base| !base.is_empty()))?;
+        let mount =
+            Mount::new(mount, base.filter(|base| !base.is_empty())).map_err(BuildError::new)?;
         let (owner, shared_keys) = (self.face.owner.clone(), self.face.shared_keys);
         let face = Arc::new(Face::new(mount, Arc::new(dialect), owner, shared_keys)?);
         let mut faces = lock(&self.engine.faces);
