@@ -155,7 +155,7 @@ impl Desk<'_> {
             (Kept::New(()), _) => return self.accepted_as(mine, None, &self.opt_in),
             (Kept::Existing(record), Some(key)) => self.repeat(record, key.fingerprint.as_ref()),
             (Kept::Gone, _) => Problem::new(ProblemKind::Expired).into(),
-            (Kept::Failed(error), _) => self.unavailable(&error).into(),
+            (Kept::Failed(error), _) => self.not_kept(&error).into(),
             // Ids are random: nothing that exists has this one.
             (Kept::Existing(_), None) => upload::full(self.engine).into(),
         };

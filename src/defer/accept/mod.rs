@@ -183,6 +183,11 @@ impl<'a> Desk<'a> {
 
     fn unavailable(&self, error: &StoreError) -> Problem {
         trace::store_failed("accept", error);
+        self.not_kept(error)
+    }
+
+    /// The log has it from where it failed.
+    fn not_kept(&self, error: &StoreError) -> Problem {
         match error.kind() {
             StoreErrorKind::Full => upload::full(self.engine),
             _ => Problem::new(ProblemKind::Unavailable).retry_after(self.engine.retry_after()),
