@@ -1,6 +1,8 @@
 //! What only logs see. Without the feature `tracing`, nothing.
 
-use crate::record::{OperationId, Stop};
+use crate::record::{OperationId, Record, Stop};
+#[cfg(feature = "tracing")]
+use crate::record::{Outcome, Phase};
 use std::{error::Error, future::Future};
 use tokio::task::JoinHandle;
 
@@ -21,6 +23,16 @@ pub(crate) fn stopped(id: OperationId, stop: Stop, cause: Option<&dyn Error>) {
     tracing::warn!(operation = ?id, ?stop, cause = cause.map(tracing::field::display), "operation stopped");
     #[cfg(not(feature = "tracing"))]
     let _ = (id, stop, cause);
+}
+
+/// Why an operation ended that nobody here runs.
+pub(crate) fn swept(record: &Record) {
+    #[cfg(feature = "tracing")]
+    if let Phase::Ended(Outcome::Failed(stop)) = record.phase() {
+        tracing::warn!(operation = ?record.id, ?stop, "operation stopped");
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = record;
 }
 
 /// What a handler panicked with.

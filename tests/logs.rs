@@ -10,6 +10,7 @@ use std::{
     fmt::{Debug, Write},
     future::pending,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tracing::{
     Event, Metadata, Subscriber,
@@ -63,6 +64,12 @@ async fn never(_: Request<Body>) -> Result<Response<Body>, Fault> {
     pending().await
 }
 
+/// Detached, and ended by nobody.
+async fn given_away(request: Request<Body>) -> Result<Response<Body>, Fault> {
+    handle(&request).detach().await.unwrap();
+    Ok(ok("for nobody"))
+}
+
 #[tokio::test]
 async fn a_request_that_finds_the_store_full_is_logged_once() {
     let log = Log::default();
@@ -74,4 +81,43 @@ async fn a_request_that_finds_the_store_full_is_logged_once() {
     let refused = send(&app, post("/")).await.unwrap();
     assert_eq!(refused.refusal(), (503, "full".into()));
     assert_eq!(log.lines().len(), 1, "{:?}", log.lines());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_without_a_task_is_logged() {
+    let log = Log::default();
+    let _here = tracing::subscriber::set_default(log.clone());
+    let minute = Duration::from_secs(60);
+    let operations = operations(|limits| {
+        (limits.run_time, limits.start_within) = (minute, minute);
+    });
+    let [detached, queued] = [
+        app(operations.layer(), given_away),
+        app(operations.layer().accept_only(), never),
+    ];
+    for (app, stop) in [(detached, "TimedOut"), (queued, "NotStarted")] {
+        let monitor = accepted(&app, post("/")).await;
+        tokio::time::sleep(2 * minute).await;
+        let id = id_of(&monitor);
+        let ended = format!("WARN message=operation stopped operation={id:?} stop={stop}");
+        assert_eq!(log.lines().last(), Some(&ended), "{:?}", log.lines());
+    }
+    assert_eq!(log.lines().len(), 2);
+}
+
+#[test]
+fn what_ends_with_its_runtime_is_logged() {
+    let log = Log::default();
+    let _here = tracing::subscriber::set_default(log.clone());
+    let operations = operations(|_| {});
+    let app = app(operations.layer(), never);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let monitor = runtime.block_on(accepted(&app, post("/")));
+    drop(runtime);
+    let id = id_of(&monitor);
+    let ended = format!("WARN message=operation stopped operation={id:?} stop=Interrupted");
+    assert_eq!(log.lines(), [ended]);
 }

@@ -3,6 +3,7 @@ use crate::{
     record::{Ending, OperationId, Record, Report, Sighting, Stop, Timestamp},
     store::Settled,
     sync::lock,
+    trace,
 };
 use std::{
     fmt, mem,
@@ -281,7 +282,10 @@ impl Live {
         engine.live.remove_this(self);
         let Some(settled) = settled else { return true };
         match settled {
-            Some(Ok(Settled::Done(record))) => engine.ended(&record),
+            Some(Ok(Settled::Done(record))) => {
+                trace::stopped(self.id, stop, None);
+                engine.ended(&record);
+            }
             Some(Ok(Settled::Stands(_))) => {}
             Some(Ok(Settled::Unknown) | Err(_)) | None => return false,
         }

@@ -179,6 +179,7 @@ async fn sweep(awake: Awake, sooner: Arc<Notify>) {
                 }
             };
             for record in &swept.ended {
+                trace::swept(record);
                 engine.ended_from_outside(record);
             }
             if swept.done < BATCH.get() {
