@@ -1,5 +1,6 @@
 //! A client that goes away loses nothing but its connection, at whatever moment it goes; one that is slow takes no more
 //! than its share.
+#![cfg(feature = "axum")]
 
 mod common {
     pub(crate) mod drive;

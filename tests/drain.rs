@@ -1,4 +1,5 @@
 //! A drain refuses what is new, lets what runs go on, and ends in time whatever the handlers do.
+#![cfg(feature = "axum")]
 
 mod common {
     pub(crate) mod drive;

@@ -1,6 +1,6 @@
 //! The examples as programs: each is started, asked what its header says to ask it, and ended by ctrl-c.
 
-#![cfg(unix)]
+#![cfg(all(unix, feature = "full"))]
 
 mod programs;
 mod raw;

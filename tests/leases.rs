@@ -1,4 +1,5 @@
 //! Claims that lapse, stores that can't be reached meanwhile, and what is run again.
+#![cfg(feature = "sqlite")]
 
 #[path = "common/drive.rs"]
 mod drive;

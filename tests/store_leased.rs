@@ -1,4 +1,5 @@
 //! A store whose claims lapse keeps the contract as well.
+#![cfg(feature = "testing")]
 
 #[path = "common/durable.rs"]
 mod durable;

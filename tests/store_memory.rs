@@ -1,4 +1,5 @@
 //! The memory store keeps the contract of stores.
+#![cfg(feature = "testing")]
 
 use http::Method;
 use proptest::{collection::vec, prelude::*};

@@ -7,7 +7,7 @@
 //! FAULTS=long cargo test --test faults -- --nocapture       # 200 kills, the largest bodies
 //! FAULTS_SEED=7 cargo test --test faults                    # once more as it was: each seed is printed
 //! ```
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "axum", feature = "sqlite"))]
 
 #[path = "../programs/mod.rs"]
 mod programs;

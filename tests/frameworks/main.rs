@@ -3,6 +3,7 @@
 //!
 //! Each application is written down twice, as it was and wrapped; the handlers are the same functions. Bodies arrive
 //! 100 ms after their heads.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "tonic"))]
 
 mod axum_applications;
 mod http2;

@@ -1,5 +1,6 @@
 use super::*;
 use axum::{Router, body::Body, routing::post};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 

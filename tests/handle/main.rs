@@ -14,7 +14,6 @@ mod programs;
 mod says;
 mod verdict;
 
-use bytes::Bytes;
 use harness::*;
 use http::{Request, Response, Uri, response};
 use std::{

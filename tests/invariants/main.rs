@@ -14,7 +14,7 @@ mod store;
 
 use bytes::{Bytes, BytesMut};
 use drive::*;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use std::{

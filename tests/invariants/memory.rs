@@ -23,6 +23,7 @@ fn poured(buffer: &Bytes) -> Body {
     pour(move |_| Poll::Ready(frames.next().map(Ok)))
 }
 
+#[cfg(feature = "axum")]
 #[tokio::test(start_paused = true)]
 async fn what_is_kept_pins_nothing() {
     let operations = operations(|_| {});
@@ -52,7 +53,7 @@ async fn what_is_kept_pins_nothing() {
     );
     buffer.resize(64 << 10, b' ');
     let buffer = buffer.freeze();
-    let uri = |piece| Uri::from_maybe_shared(slice(&buffer, piece)).unwrap();
+    let uri = |piece| http::Uri::from_maybe_shared(slice(&buffer, piece)).unwrap();
     let value = |piece| HeaderValue::from_maybe_shared(slice(&buffer, piece)).unwrap();
     let request = Request::post(uri(" /work?x=1".trim()))
         .header("x-custom", value("a value"))

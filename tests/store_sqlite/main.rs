@@ -1,4 +1,5 @@
 //! The store in a file keeps the contract of stores, and what else a file is for.
+#![cfg(all(feature = "sqlite", feature = "testing"))]
 
 mod blobs;
 mod counting;
