@@ -23,7 +23,16 @@ use crate::{
 };
 use http::{HeaderName, HeaderValue, Method, Version, header};
 
-/// Decides, by its head, whether a request is deferred. Implemented for closures.
+/// Decides, by its head, whether a request is deferred. Implemented for closures, which have to name the type of what they
+/// are given:
+///
+/// ```
+/// use tower_lro::{Head, Operations};
+///
+/// let operations = Operations::builder().build()?;
+/// let layer = operations.layer().when(|head: Head<'_>| head.uri.path().starts_with("/reports"));
+/// # Ok::<_, tower_lro::BuildError>(())
+/// ```
 pub trait Admit: Send + Sync + 'static {
     /// Whether the request with this head is deferred.
     fn admit(&self, head: Head<'_>) -> bool;
