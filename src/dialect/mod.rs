@@ -534,6 +534,28 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// `sighting` is what the running process knows beyond the record; `retry_after` is in seconds.
+    ///
+    /// The engine makes them; for a dialect's own transcripts they can be made by hand:
+    ///
+    /// ```
+    /// use http::Method;
+    /// use std::time::Duration;
+    /// use tower_lro::{
+    ///     Dialect, OperationId, Operations, Record, Rfc,
+    ///     dialect::{Links, OptIn, View},
+    ///     record::{Submission, Timestamp},
+    /// };
+    ///
+    /// let operations = Operations::builder().mount("/jobs").build()?;
+    /// let submission = Submission::new(Method::POST, "/reports".into(), "/jobs".into(), Duration::from_secs(60));
+    /// let record = Record::new(OperationId::random(), submission, Timestamp::from_micros(0));
+    /// let links = Links::new(operations.mount(), record.id);
+    ///
+    /// let accepted = Rfc::new().accepted(&View::new(&record, None, links, 1), &OptIn::default());
+    /// assert_eq!(accepted.status(), 202);
+    /// assert_eq!(accepted.headers()["location"], format!("/jobs/{}", record.id).as_str());
+    /// # Ok::<_, tower_lro::BuildError>(())
+    /// ```
     #[must_use]
     pub fn new(
         record: &'a Record,

@@ -150,6 +150,22 @@ impl Operations {
         self.layer().wrap(inner)
     }
 
+    /// Where the status service answers, as clients see it.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower_lro::Operations;
+    ///
+    /// let operations = Operations::builder().mount("/jobs").build()?;
+    /// let app: Router = Router::new()
+    ///     .nest_service(operations.mount().path(), operations.status_service());
+    /// # Ok::<_, tower_lro::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn mount(&self) -> &Mount {
+        &self.face.mount
+    }
+
     /// Response fields that a browser must be allowed to read, to be exposed by a CORS layer.
     ///
     /// ```
