@@ -40,7 +40,8 @@ impl MemoryLimits {
     /// Bytes of responses, those that are coming in included, and of requests that wait for a worker. Default: 256 MiB.
     ///
     /// What the store needs beside them for each operation is bounded by their [number](Self::operations): about 400 bytes,
-    /// the target of its request ([`Limits::target`](crate::Limits::target)), and what its handler has told.
+    /// as much again where it has an owner of its own and a key, the target of its request
+    /// ([`Limits::target`](crate::Limits::target)), and what its handler has told.
     pub const fn bytes(mut self, at_most: u64) -> Self {
         self.bytes = at_most;
         self
