@@ -7,7 +7,10 @@ use super::support::{
 use std::{
     collections::HashMap,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tower_lro::{
@@ -203,4 +206,42 @@ async fn what_is_deleted_makes_the_file_smaller() {
         store.sweep(super::support::ALL).await.unwrap();
     }
     assert!(pages() < before / 2, "{} of {before}", pages());
+}
+
+#[tokio::test]
+async fn the_log_stays_bounded_while_there_is_always_somebody_who_reads() {
+    const LOG: u64 = 64 << 20;
+    let place = Place::new();
+    let store = place.open_with(SqliteOptions::default().inline_limit(1 << 20));
+    let enough = Arc::new(AtomicBool::new(false));
+    let readers = [place.sql(), place.sql()];
+    let reading = std::thread::spawn({
+        let enough = enough.clone();
+        move || {
+            let turns = readers
+                .iter()
+                .zip(readers.iter().skip(1).chain(&readers))
+                .cycle();
+            for (reader, before) in turns.take_while(|_| !enough.load(SeqCst)) {
+                let begin = "BEGIN; SELECT * FROM meta";
+                reader.execute_batch(begin).unwrap();
+                if !before.is_autocommit() {
+                    before.execute_batch("ROLLBACK").unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    });
+    let text = vec![b'x'; 1 << 20];
+    let mut log = 0;
+    for _ in 0..200 {
+        let claim = accept(&store, 1).await;
+        finish(&store, &claim, &text).await;
+        let mut path = place.path().into_os_string();
+        path.push("-wal");
+        log = log.max(std::fs::metadata(path).unwrap().len());
+    }
+    enough.store(true, SeqCst);
+    reading.join().unwrap();
+    assert!(log < LOG * 5 / 4, "{log} bytes");
 }

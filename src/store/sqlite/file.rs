@@ -37,6 +37,12 @@ impl File {
             cause,
         )))
     }
+
+    /// Bytes of its log, used or not.
+    pub(super) fn log_len(&self) -> u64 {
+        let log = fs::metadata(&self.0[1].0);
+        log.map_or(0, |log| log.len())
+    }
 }
 
 /// What SQLite keeps beside the file.

@@ -94,7 +94,8 @@ use std::{
 /// Those of [`SqliteOptions`]. Room is made as in the [`MemoryStore`](super::MemoryStore#making-room). Every verb costs
 /// what it touches, never what is stored; a [page](Store::list) looks at no more than 1,000 records beyond those it shows,
 /// and may therefore be short though more follow. What is deleted gives its pages back to the file system bit by bit, in
-/// sweeps, when more than a quarter of the file is free.
+/// sweeps, when more than a quarter of the file is free. The log beside it begins anew when it has reached 64 MiB, however
+/// many read; but not while a process stands still that reads.
 ///
 /// Bodies beyond the [inline limit](SqliteOptions::inline_limit) are kept in chunks, written and read one at a time. Those
 /// of operations that have expired or were forgotten stay, and count, for an hour more, since somebody may be reading them.

@@ -23,8 +23,11 @@ pub(super) const PAGE: u32 = 4096;
 /// How long a lock of another process is waited for. It is held for as long as a transaction takes, or its sync.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long readers are waited for, and other writers, before the log begins anew. Most read for less than a millisecond.
+const BRIEF: Duration = Duration::from_millis(100);
+
 /// Kept of the write-ahead log after it has been longer.
-const LOG: u32 = 64 << 20;
+pub(super) const LOG: u32 = 64 << 20;
 
 /// Opens or makes the file, for writing. A new one's clock begins with `wall`.
 pub(super) fn open(path: &Path, wall: Timestamp) -> Result<Connection, SqliteError> {
@@ -74,13 +77,23 @@ fn connect(path: &Path, more: OpenFlags) -> rusqlite::Result<Connection> {
     // Each connection is used by one thread at a time.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     let mut sql = Connection::open_with_flags(path, flags)?;
-    sql.busy_handler(Some(|tries| {
-        // SQLite's own handler sleeps for up to 100 ms, and comes too late each time.
-        sleep(Duration::from_millis(1));
-        u128::try_from(tries).is_ok_and(|tries| tries < PATIENCE.as_millis())
-    }))?;
+    sql.busy_handler(Some(|tries| wait(tries, PATIENCE)))?;
     sql.set_prepared_statement_cache_capacity(128);
     Ok(sql)
+}
+
+fn wait(tries: i32, at_most: Duration) -> bool {
+    // SQLite's own handler sleeps for up to 100 ms, and comes too late each time.
+    sleep(Duration::from_millis(1));
+    u128::try_from(tries).is_ok_and(|tries| tries < at_most.as_millis())
+}
+
+/// Has the log begin anew. Whether it does: not while somebody is in the midst of reading from it.
+pub(super) fn begin_log(sql: &mut Connection) -> rusqlite::Result<bool> {
+    sql.busy_handler(Some(|tries| wait(tries, BRIEF)))?;
+    let busy = sql.query_row(super::sql::BEGIN_LOG, [], |row| row.get::<_, bool>(0));
+    sql.busy_handler(Some(|tries| wait(tries, PATIENCE)))?;
+    busy.map(|busy| !busy)
 }
 
 fn migrate(sql: &mut Connection, path: &Path, wall: Timestamp) -> Result<(), SqliteError> {

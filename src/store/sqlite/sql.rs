@@ -24,6 +24,7 @@ statements! {
     BEGIN = "BEGIN IMMEDIATE";
     COMMIT = "COMMIT";
     DATA_VERSION = "PRAGMA data_version";
+    BEGIN_LOG = "PRAGMA wal_checkpoint(RESTART)";
 
     READ_META = "SELECT next, operations, bytes, unread, tombstones, evictable, evictable_bytes, tick, wall \
         FROM meta WHERE one = 1";

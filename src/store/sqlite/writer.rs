@@ -5,7 +5,7 @@ use super::{
     error::{Fault, kind},
     room::Totals,
     row::{signed, unsigned},
-    sql,
+    schema, sql,
     time::{Tick, micros_of},
     tx::{Mind, Tx},
 };
@@ -150,6 +150,8 @@ pub(super) struct Writer {
     version: i64,
     /// The last change that was told here.
     told: i64,
+    /// Above so many bytes the log is to begin anew.
+    log: u64,
 }
 
 /// Where a group failed, and so what its verbs are to be told.
@@ -172,6 +174,7 @@ impl Writer {
             sync: None,
             version: 0,
             told: told.unwrap_or(0),
+            log: schema::LOG.into(),
         })
     }
 
@@ -196,8 +199,24 @@ impl Writer {
             group.push(first);
             group.extend(jobs.try_iter().take(GROUP - 1));
             self.see_to(&mut group);
+            self.bound_log();
         }
         self.sign_off();
+    }
+
+    /// Has the log begin anew when it has become long. After each commit SQLite tries to, but does not wait: while there is
+    /// always somebody who reads, it would grow for ever.
+    ///
+    /// Who reads for too long, as a process that stands still does, is not waited for again before it has grown as much.
+    fn bound_log(&mut self) {
+        let len = self.shared.file.log_len();
+        if len > self.log {
+            let begins = schema::begin_log(&mut self.sql).is_ok_and(|begins| begins);
+            self.log = schema::LOG.into();
+            if !begins {
+                self.log += len;
+            }
+        }
     }
 
     fn see_to(&mut self, group: &mut Vec<Box<dyn Job>>) {
