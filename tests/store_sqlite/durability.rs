@@ -243,5 +243,6 @@ async fn the_log_stays_bounded_while_there_is_always_somebody_who_reads() {
     }
     enough.store(true, SeqCst);
     reading.join().unwrap();
-    assert!(log < LOG * 5 / 4, "{log} bytes");
+    // A slow machine may miss its readers once: then the log is begun anew when it has grown as much again.
+    assert!(log < LOG * 5 / 2, "{log} bytes");
 }
