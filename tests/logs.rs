@@ -1,4 +1,5 @@
 //! What an operator reads, with the feature `tracing`.
+#![cfg(feature = "tracing")]
 
 mod common {
     pub(crate) mod drive;
