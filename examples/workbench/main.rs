@@ -73,6 +73,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use options::{Command, Options};
+use pin_project_lite::pin_project;
 use serde_json::json;
 use std::{
     convert::Infallible,
@@ -80,11 +81,13 @@ use std::{
     future::Future,
     io::{self, Write},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
     process::ExitCode,
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::net::{TcpListener, TcpSocket};
-use tower::{Service, ServiceExt};
+use tower::{Service, ServiceExt, util::Oneshot};
 use tower_lro::{Operations, Owner, Usage};
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -290,21 +293,46 @@ where
         let _ = stream.set_nodelay(true);
         let (work, site) = (work.clone(), site.clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let answer = if work::is_for(request.uri()) {
-                Either::Left(work.clone().call(request.map(Either::Left)))
+            if work::is_for(request.uri()) {
+                let future = work.clone().call(request.map(Either::Left));
+                Answer::Work { future }
             } else {
-                Either::Right(site.clone().oneshot(request.map(Body::new)))
-            };
-            async {
-                Ok::<_, Infallible>(match answer {
-                    Either::Left(work) => work.await?.map(Either::Left),
-                    Either::Right(site) => site.await?.map(Either::Right),
-                })
+                let answer = site.clone().oneshot(request.map(Body::new));
+                let future = Box::pin(answer);
+                Answer::Site { future }
             }
         });
         let connection = server.serve_connection(TokioIo::new(stream), service);
         // Fails when the client goes away or speaks no HTTP: nobody's business here.
         tokio::spawn(connections.drive(connection.into_owned()));
+    }
+}
+
+pin_project! {
+    /// An answer from either. As an `async` block it would be more than twice as large, and it is moved with each request.
+    #[project = AnswerProj]
+    enum Answer<W> {
+        Work { #[pin] future: W },
+        Site { future: Pin<Box<Oneshot<Router, Request<Body>>>> },
+    }
+}
+
+impl<W> Future for Answer<W>
+where
+    W: Future<Output = Result<work::Reply, Infallible>>,
+{
+    type Output = Result<Response<Either<work::ReplyBody, Body>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            AnswerProj::Work { future } => future
+                .poll(cx)
+                .map_ok(|response| response.map(Either::Left)),
+            AnswerProj::Site { future } => future
+                .as_mut()
+                .poll(cx)
+                .map_ok(|response| response.map(Either::Right)),
+        }
     }
 }
 

@@ -28,7 +28,8 @@ const LENGTH: usize = 1024;
 
 /// As it comes from hyper, or as it is made again for the handler.
 pub(crate) type RequestBody = Either<Incoming, Full<Bytes>>;
-pub(crate) type Reply = Response<ResponseBody<Full<Bytes>>>;
+pub(crate) type Reply = Response<ReplyBody>;
+pub(crate) type ReplyBody = ResponseBody<Full<Bytes>>;
 
 /// Whether the request is for [`service`].
 pub(crate) fn is_for(uri: &Uri) -> bool {
