@@ -8,6 +8,7 @@ mod json;
 mod operations;
 pub mod problem;
 pub mod record;
+mod reply;
 mod runner;
 mod status;
 pub mod store;
@@ -23,6 +24,7 @@ pub use self::{
     },
     operations::{BuildError, Builder, CompleteError, Drained, Limits, Operations, Usage},
     record::{OperationId, Owner, Queue, Record},
+    reply::ReplyBody,
     runner::{DetachError, MetadataError, OperationHandle, SeenUri, Worker},
     status::{StatusFuture, StatusService, Wrapped, WrappedFuture},
     store::{MemoryStore, Store},

@@ -11,8 +11,8 @@ mod at_the_top {
     pub(crate) use tower_lro::{
         Azure, BuildError, Builder, CompleteError, Defer, DeferLayer, DetachError, Dialect,
         Drained, Head, Limits, MemoryStore, MetadataError, OperationHandle, OperationId,
-        Operations, Owner, Record, Rfc, SameUrl, StatusFuture, StatusService, Store, Usage,
-        Wrapped, WrappedFuture, admit,
+        Operations, Owner, Record, ReplyBody, Rfc, SameUrl, StatusFuture, StatusService, Store,
+        Usage, Wrapped, WrappedFuture, admit,
     };
 }
 
@@ -21,8 +21,7 @@ mod in_modules {
     pub(crate) use tower_lro::{
         admit::{Admit, Always, And, Asked, Not, Or, UnsafeMethods, always, asked, unsafe_methods},
         defer::{
-            ByTrait, Defer, DeferLayer, MakeBody, ReplyBody, ResponseBody, ResponseFuture,
-            WithFunction,
+            ByTrait, Defer, DeferLayer, MakeBody, ResponseBody, ResponseFuture, WithFunction,
             rebuild::{Buffered, Driver, Rebuild, Rebuilt},
         },
         dialect::{
@@ -172,7 +171,7 @@ fn futures_and_bodies_go_to_other_threads() {
     sent::<top::StatusFuture>();
     sent::<named::ResponseFuture<Inner, Body, Body>>();
     sent::<top::WrappedFuture<named::ResponseFuture<Inner, Body, Body>>>();
-    sent::<named::ReplyBody>();
+    sent::<top::ReplyBody>();
     sent::<named::ResponseBody<Body>>();
     sent::<named::Driver>();
     sent::<named::Rebuilt<Body>>();
@@ -192,7 +191,7 @@ fn futures_and_bodies_go_to_other_threads() {
 
 #[test]
 fn bodies_go_where_they_may_be_shared() {
-    shared::<named::ReplyBody>();
+    shared::<top::ReplyBody>();
     shared::<named::ResponseBody<Body>>();
     // The box that most programs on bare hyper answer with.
     fn boxed<B: http_body::Body + Send + Sync + 'static>(body: B) {

@@ -9,17 +9,13 @@ mod compact;
 mod future;
 mod layer;
 mod recent;
-mod render;
 mod service;
 mod upload;
 
+pub(crate) use self::layer::Options;
 pub use self::{
-    body::{BodyError, ReplyBody, ResponseBody},
+    body::{BodyError, ResponseBody},
     future::ResponseFuture,
     layer::{ByTrait, DeferLayer, MakeBody, WithFunction},
     service::Defer,
-};
-pub(crate) use self::{
-    layer::Options,
-    render::{Asked, render, without_body},
 };

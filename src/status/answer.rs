@@ -1,10 +1,10 @@
 use crate::{
-    defer::{Asked, ReplyBody, render, without_body},
     dialect::{Address, Ask, Head, ListAsk, Listing, OptIn, View, entity_tag},
     header::{if_match_holds, if_none_match_holds},
     operations::{Engine, Face, Operations, Reader, Seen, Until},
     problem::{Problem, ProblemKind, allow_value},
     record::{OperationId, Record, Sighting},
+    reply::{Asked, ReplyBody, render, without_body},
     store::{ListQuery, Lookup, Settled, StoreError},
     trace,
 };

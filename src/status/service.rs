@@ -1,9 +1,9 @@
 use super::answer::Monitor;
 use crate::{
-    defer::ReplyBody,
     dialect::{Address, Head},
     operations::Operations,
     problem::{Problem, ProblemKind},
+    reply::ReplyBody,
 };
 use http::{Request, Response};
 use pin_project_lite::pin_project;

@@ -2,16 +2,11 @@
 
 use super::{Desk, receive::Refusal};
 use crate::{
-    defer::{
-        ReplyBody, ResponseBody,
-        body::replay,
-        future::vary_by_prefer,
-        render::{Asked, render, with_body},
-        upload,
-    },
+    defer::{ResponseBody, future::vary_by_prefer, upload},
     dialect::{Ask, Head, OptIn},
     problem::{Problem, ProblemKind},
     record::{Outcome, Record, Sighting, Stop},
+    reply::{Asked, ReplyBody, render, replay, with_body},
     runner::{Kept, Reply},
     store::{Lookup, StoreError, StoreErrorKind},
 };

@@ -3,16 +3,15 @@
 use super::Desk;
 use crate::{
     defer::{
-        ReplyBody,
         layer::Checked,
         rebuild::Buffered,
-        render::{Asked, render, without_body},
         upload::{self, Extent, Upload},
     },
     dialect::{Ask, Head},
     operations::Place,
     problem::{Problem, ProblemKind},
     record::{Fingerprint, KeyUse, Outcome, Owner, Record, UniqueKey},
+    reply::{Asked, ReplyBody, render, without_body},
     store::{Forget, Lookup, Settled, StoreError},
 };
 use bytes::Bytes;

@@ -1,6 +1,4 @@
-//! The dialect's answer about an operation, with its body: for the monitor, and for repeats that are polls.
-
-use super::{ReplyBody, body::replay};
+use super::{ReplyBody, replay};
 use crate::{
     dialect::{Answer, Ask, Head, View},
     header::{if_match_holds, if_none_match_holds},
