@@ -52,6 +52,19 @@ impl Drain {
         [&self.interrupted, &self.handed_back, &self.left_detached]
             .map(|count| count.load(Ordering::SeqCst))
     }
+
+    /// Takes so long at most from now. Of several drains, the one that ends last counts.
+    fn last_for(&self, time: Duration) {
+        let mut last = lock(&self.time);
+        if left(*last) < time {
+            *last = Some((Instant::now(), time));
+        }
+    }
+
+    /// Time until it is over.
+    fn left(&self) -> Duration {
+        left(*lock(&self.time))
+    }
 }
 
 /// Time that tasks get, after the deadline, to give up what they hold.
@@ -78,7 +91,7 @@ impl Operations {
     /// Dropping the future leaves new work refused, and what runs running.
     pub async fn drain(&self, deadline: Duration) -> Drained {
         let engine = &self.engine;
-        engine.drain_for(deadline.saturating_add(WIND_UP));
+        engine.drain.last_for(deadline.saturating_add(WIND_UP));
         let before = engine.drain.tally();
         engine.drain.is_on.store(true, Ordering::SeqCst);
         engine.drain.begun.notify_waiters();
@@ -172,17 +185,9 @@ impl Engine {
         }
     }
 
-    /// Of several drains, the one that ends last counts.
-    fn drain_for(&self, time: Duration) {
-        let mut last = lock(&self.drain.time);
-        if left(*last) < time {
-            *last = Some((Instant::now(), time));
-        }
-    }
-
     /// Time until a drain is over, that to wind up included.
     pub(crate) fn drain_left(&self) -> Duration {
-        left(*lock(&self.drain.time))
+        self.drain.left()
     }
 }
 
@@ -191,4 +196,28 @@ fn left(drain: Option<(Instant, Duration)>) -> Duration {
     drain.map_or(Duration::ZERO, |(began, time)| {
         time.saturating_sub(began.elapsed())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::Barrier, thread};
+
+    #[test]
+    fn of_two_drains_that_begin_at_once_the_longer_counts() {
+        let (short, long) = (Duration::from_secs(10), Duration::from_secs(3600));
+        for _ in 0..5_000 {
+            let (drain, start) = (Drain::default(), Barrier::new(2));
+            thread::scope(|scope| {
+                for time in [short, long] {
+                    let (drain, start) = (&drain, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        drain.last_for(time);
+                    });
+                }
+            });
+            assert!(drain.left() > short);
+        }
+    }
 }
