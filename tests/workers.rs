@@ -12,7 +12,7 @@ use drive::{
 use durable::Durable;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Either, Full};
 use std::{
     future::pending,
     num::NonZeroU16,
@@ -24,7 +24,9 @@ use std::{
     time::Duration,
 };
 use tower::service_fn;
-use tower_lro::{Limits, MemoryStore, OperationHandle, Operations, SeenUri, Store};
+use tower_lro::{
+    Limits, MemoryStore, OperationHandle, Operations, SeenUri, Store, defer::rebuild::Rebuilt,
+};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -118,6 +120,29 @@ async fn what_is_only_accepted_is_run_by_a_worker() {
 #[tokio::test(start_paused = true)]
 async fn a_durable_store_has_its_queue_worked_through() {
     works_through_a_queue(Durable::default()).await;
+}
+
+/// A body type of another crate, for which nobody here can implement a trait.
+type Foreign = Either<Body, Full<Bytes>>;
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_makes_bodies_of_other_crates_with_a_function() {
+    let web = over(Arc::new(MemoryStore::default()));
+    let tier = app(web.layer().accept_only(), never);
+    let monitor = accepted(&tier, post("/")).await;
+    let service = service_fn(|request: Request<Foreign>| async {
+        match request.into_body() {
+            Either::Left(_) => panic!("nobody has made it"),
+            Either::Right(body) => Ok::<_, Fault>(Response::new(body)),
+        }
+    });
+    let worker = web.worker("default", service);
+    let worker = worker.rebuild_with(|read| {
+        let (bytes, _) = read.into_parts();
+        Rebuilt::ready(Foreign::Right(Full::new(bytes)))
+    });
+    tokio::spawn(worker.run());
+    assert_eq!(outcome(&tier, &monitor).await.text(), "a request");
 }
 
 #[tokio::test(start_paused = true)]

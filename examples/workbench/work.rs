@@ -5,7 +5,6 @@
 use crate::options::Options;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body::Body;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
@@ -85,28 +84,31 @@ pub(crate) fn service(
         .layer()
         .queue(QUEUE)
         .when(|head: Head<'_>| head.method == Method::POST && head.uri.path() == PATH)
-        .rebuild_with(|read: Buffered| {
-            Rebuilt::ready(Either::Right(Full::new(read.into_parts().0)))
-        });
+        .rebuild_with(rebuilt);
     options.runs(layer).wrap(handler())
 }
 
 /// Runs what others have accepted, or lost.
 pub(crate) fn worker(operations: &Operations) -> impl Future<Output = ()> + Send + use<> {
-    operations.worker::<_, Full<Bytes>>(QUEUE, handler()).run()
+    let worker = operations.worker(QUEUE, handler());
+    worker.rebuild_with(rebuilt).run()
 }
 
-fn handler<B>()
--> impl Service<Request<B>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send + 'static>
-+ Clone
+fn rebuilt(read: Buffered) -> Rebuilt<RequestBody> {
+    Rebuilt::ready(Either::Right(Full::new(read.into_parts().0)))
+}
+
+fn handler() -> impl Service<
+    Request<RequestBody>,
+    Response = Response<Full<Bytes>>,
+    Error = Infallible,
+    Future: Send + 'static,
+> + Clone
 + Send
 + Sync
-+ 'static
-where
-    B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
-{
++ 'static {
     let pause = Duration::from_millis(number("WORK_MS").unwrap_or(0));
-    service_fn(move |request: Request<B>| {
+    service_fn(move |request: Request<RequestBody>| {
         // The future lives as long as the work: of the request it takes along only what it needs.
         let refusal = refusal(&request);
         let mut body = request.into_body();

@@ -301,7 +301,7 @@ impl<M> fmt::Debug for DeferLayer<M> {
     }
 }
 
-/// How a layer makes request bodies again. [`ByTrait`] and [`WithFunction`] do.
+/// How a layer, or a worker, makes request bodies again. [`ByTrait`] and [`WithFunction`] do.
 pub trait MakeBody<B>: Clone + Send + 'static {
     /// Makes one.
     fn make(&self, from: Buffered) -> Rebuilt<B>;
@@ -309,11 +309,11 @@ pub trait MakeBody<B>: Clone + Send + 'static {
 
 /// By [`Rebuild`]: the default.
 #[derive(Clone, Copy, Debug)]
-pub struct ByTrait(());
+pub struct ByTrait(pub(crate) ());
 
-/// By a function: see [`DeferLayer::rebuild_with`].
+/// By a function: see [`DeferLayer::rebuild_with`] and [`Worker::rebuild_with`](crate::Worker::rebuild_with).
 #[derive(Clone, Copy)]
-pub struct WithFunction<F>(F);
+pub struct WithFunction<F>(pub(crate) F);
 
 impl<B: Rebuild> MakeBody<B> for ByTrait {
     fn make(&self, from: Buffered) -> Rebuilt<B> {

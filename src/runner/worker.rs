@@ -1,6 +1,9 @@
 use super::{Drive, End, Task, Terms, Work, backoff::Backoff, blob, close, run};
 use crate::{
-    defer::rebuild::{Buffered, Rebuild},
+    defer::{
+        ByTrait, MakeBody, WithFunction,
+        rebuild::{Buffered, Rebuilt},
+    },
     operations::{Claiming, Engine, Heartbeat, Live, Operations, Place, Signal, Sweeper},
     record::{Content, Queue, Record, Stop, StoredRequest},
     store::{Change, Changes, Claim, Claimed, StoreError, StoreErrorKind},
@@ -48,12 +51,13 @@ type Restore = Arc<dyn Fn(&mut Parts) + Send + Sync>;
 ///
 /// From the second attempt on the request has a field `Operation-Attempt` with the number of the attempt.
 #[must_use = "it runs nothing until it is told to"]
-pub struct Worker<S, B> {
+pub struct Worker<S, B, M = ByTrait> {
     operations: Operations,
     queue: Queue,
     inner: S,
     restore: Option<Restore>,
     poll_every: Duration,
+    make: M,
     body: PhantomData<fn() -> B>,
 }
 
@@ -65,6 +69,26 @@ impl<S, B> Worker<S, B> {
             inner,
             restore: None,
             poll_every: Duration::from_secs(1),
+            make: ByTrait(()),
+            body: PhantomData,
+        }
+    }
+}
+
+impl<S, B, M> Worker<S, B, M> {
+    /// Makes request bodies with a function instead of [`Rebuild`](crate::defer::rebuild::Rebuild), as
+    /// [`DeferLayer::rebuild_with`](crate::DeferLayer::rebuild_with) does: for body types of other crates.
+    pub fn rebuild_with<F>(self, make: F) -> Worker<S, B, WithFunction<F>>
+    where
+        F: Fn(Buffered) -> Rebuilt<B> + Clone + Send + 'static,
+    {
+        Worker {
+            operations: self.operations,
+            queue: self.queue,
+            inner: self.inner,
+            restore: self.restore,
+            poll_every: self.poll_every,
+            make: WithFunction(make),
             body: PhantomData,
         }
     }
@@ -83,12 +107,13 @@ impl<S, B> Worker<S, B> {
     }
 }
 
-impl<S, B, R> Worker<S, B>
+impl<S, B, M, R> Worker<S, B, M>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
     S::Future: Send + 'static,
-    B: Rebuild,
+    B: Send + 'static,
+    M: MakeBody<B>,
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -153,7 +178,7 @@ where
         &self,
         place: Place,
         claimed: Claimed,
-    ) -> impl Future<Output = ()> + Send + use<S, B, R> {
+    ) -> impl Future<Output = ()> + Send + use<S, B, M, R> {
         let Claimed {
             claim,
             record,
@@ -175,6 +200,7 @@ where
             inner: self.inner.clone(),
             restore: self.restore.clone(),
         };
+        let make = self.make.clone();
         async move {
             let read = read(&engine, &terms, request.body());
             let body = match unless(live.stopped(), read).await {
@@ -189,7 +215,7 @@ where
             let mut trailers = HeaderMap::new();
             trailers.extend(request.trailers());
             let body = Buffered::new(body).with_trailers(trailers);
-            let (body, driver) = B::rebuild(body).into_parts();
+            let (body, driver) = make.make(body).into_parts();
             let head = head(&request, method, claim.attempt());
             if request.body().blob().is_some() {
                 task.request = Some(Box::new(request));
@@ -316,7 +342,7 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Restored<S> {
     }
 }
 
-impl<S, B> fmt::Debug for Worker<S, B> {
+impl<S, B, M> fmt::Debug for Worker<S, B, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
             .field("operations", &self.operations)
