@@ -3,7 +3,7 @@ use super::{
     drain::Drain,
     hub::Hub,
     places::{Places, turns},
-    polls::Polls,
+    polls::PollCounts,
     registry::Registry,
     sweeper::Sweeper,
 };
@@ -185,7 +185,7 @@ impl Builder {
             hub: Hub::default(),
             sweeper: Sweeper::default(),
             places: Places::default(),
-            polls: Polls::default(),
+            polls: PollCounts::default(),
             drain: Drain::default(),
         });
         Ok(Operations { engine, face })

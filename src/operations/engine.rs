@@ -6,7 +6,7 @@ use super::{
     drain::Drain,
     hub::Hub,
     places::Places,
-    polls::Polls,
+    polls::PollCounts,
     registry::Registry,
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) struct Engine {
     pub(crate) hub: Hub,
     pub(crate) sweeper: Sweeper,
     pub(super) places: Places,
-    pub(crate) polls: Polls,
+    pub(crate) polls: PollCounts,
     pub(super) turns: Semaphore,
     pub(super) drain: Drain,
 }

@@ -1,4 +1,4 @@
-use crate::{dialect::Polls as Polled, record::OperationId, sync::lock};
+use crate::{dialect::Polls, record::OperationId, sync::lock};
 use std::{collections::HashMap, fmt, mem, sync::Mutex, time::Duration};
 
 /// Operations of which polls are counted at a time, at least; at most twice as many.
@@ -6,7 +6,7 @@ const COUNTED: usize = 8_192;
 
 /// Counts polls, for dialects that ask for it. Bounded: of what has not been polled since many others were, it forgets.
 #[derive(Default)]
-pub(crate) struct Polls(Mutex<Counts>);
+pub(crate) struct PollCounts(Mutex<Counts>);
 
 /// Two generations: when the younger is full it becomes the elder, which is forgotten.
 #[derive(Default)]
@@ -22,9 +22,9 @@ struct Count {
     results: u32,
 }
 
-impl Polls {
+impl PollCounts {
     /// Counts one poll at the moment `now`; gives what came before it.
-    pub(crate) fn count(&self, id: OperationId, now: Duration) -> Polled {
+    pub(crate) fn count(&self, id: OperationId, now: Duration) -> Polls {
         let mut counts = lock(&self.0);
         let before = match counts.younger.get(&id) {
             Some(count) => Some(*count),
@@ -44,7 +44,7 @@ impl Polls {
     }
 
     /// What a poll at the moment `now` would be given; counts none.
-    pub(crate) fn look(&self, id: OperationId, now: Duration) -> Polled {
+    pub(crate) fn look(&self, id: OperationId, now: Duration) -> Polls {
         let counts = lock(&self.0);
         let Counts { younger, elder } = &*counts;
         seen(younger.get(&id).or_else(|| elder.get(&id)).copied(), now)
@@ -60,15 +60,15 @@ impl Polls {
     }
 }
 
-fn seen(before: Option<Count>, now: Duration) -> Polled {
+fn seen(before: Option<Count>, now: Duration) -> Polls {
     let (polls, results) = before.map_or((0, 0), |count| (count.polls, count.results));
     let since_last = before.map(|count| now.saturating_sub(count.last));
-    Polled::new(polls, since_last).with_results(results)
+    Polls::new(polls, since_last).with_results(results)
 }
 
-impl fmt::Debug for Polls {
+impl fmt::Debug for PollCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Polls")
+        f.write_str("PollCounts")
     }
 }
 
@@ -78,22 +78,25 @@ mod tests {
 
     #[test]
     fn polls_are_counted_for_each_operation() {
-        let (polls, [a, b]) = (Polls::default(), [(); 2].map(|()| OperationId::random()));
+        let (polls, [a, b]) = (
+            PollCounts::default(),
+            [(); 2].map(|()| OperationId::random()),
+        );
         let at = Duration::from_secs;
-        assert_eq!(polls.count(a, at(1)), Polled::new(0, None));
-        assert_eq!(polls.count(a, at(3)), Polled::new(1, Some(at(2))));
-        assert_eq!(polls.count(b, at(3)), Polled::new(0, None));
-        assert_eq!(polls.count(a, at(4)), Polled::new(2, Some(at(1))));
+        assert_eq!(polls.count(a, at(1)), Polls::new(0, None));
+        assert_eq!(polls.count(a, at(3)), Polls::new(1, Some(at(2))));
+        assert_eq!(polls.count(b, at(3)), Polls::new(0, None));
+        assert_eq!(polls.count(a, at(4)), Polls::new(2, Some(at(1))));
     }
 
     #[test]
     fn a_look_is_no_poll() {
-        let (polls, id) = (Polls::default(), OperationId::random());
+        let (polls, id) = (PollCounts::default(), OperationId::random());
         let at = Duration::from_secs;
-        assert_eq!(polls.look(id, at(1)), Polled::new(0, None));
-        assert_eq!(polls.count(id, at(2)), Polled::new(0, None));
+        assert_eq!(polls.look(id, at(1)), Polls::new(0, None));
+        assert_eq!(polls.count(id, at(2)), Polls::new(0, None));
         polls.gave_result(id);
-        let given = Polled::new(1, Some(at(3))).with_results(1);
+        let given = Polls::new(1, Some(at(3))).with_results(1);
         assert_eq!([polls.look(id, at(5)), polls.count(id, at(5))], [given; 2]);
         // Nor does it keep anybody from being forgotten.
         for _ in 0..COUNTED {
@@ -105,7 +108,7 @@ mod tests {
 
     #[test]
     fn results_are_counted_beside_polls() {
-        let (polls, id) = (Polls::default(), OperationId::random());
+        let (polls, id) = (PollCounts::default(), OperationId::random());
         let now = Duration::ZERO;
         polls.gave_result(id);
         assert_eq!(polls.count(id, now).results, 0);
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_result_that_is_given_after_many_others_were_polled_counts() {
-        let (polls, id) = (Polls::default(), OperationId::random());
+        let (polls, id) = (PollCounts::default(), OperationId::random());
         let now = Duration::ZERO;
         polls.count(id, now);
         for _ in 0..COUNTED {
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn what_many_others_were_polled_after_is_forgotten() {
-        let (polls, id) = (Polls::default(), OperationId::random());
+        let (polls, id) = (PollCounts::default(), OperationId::random());
         let now = Duration::ZERO;
         let others = |count| {
             for _ in 0..count {

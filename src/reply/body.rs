@@ -1,7 +1,7 @@
 use crate::{
     operations::Engine,
     record::{Content, OperationId, StoredResponse},
-    runner::Reader,
+    runner::BlobReader,
     store::{Store, StoreError},
     trace,
 };
@@ -21,7 +21,7 @@ use std::{
 pub struct ReplyBody {
     data: Bytes,
     /// What comes after the data, from a blob.
-    rest: Option<Box<Reader>>,
+    rest: Option<Box<BlobReader>>,
     trailers: Option<Box<HeaderMap>>,
     /// What goes before and after the data.
     around: Option<Box<Around>>,
@@ -88,7 +88,7 @@ impl ReplyBody {
         let (data, rest) = match response.body() {
             Content::Inline(bytes) => (bytes, None),
             Content::Blob { id, len } => {
-                let reader = Reader::new(store.clone(), id, len);
+                let reader = BlobReader::new(store.clone(), id, len);
                 (Bytes::new(), Some(Box::new(reader)))
             }
         };

@@ -200,7 +200,7 @@ pub(super) async fn read_whole(store: &dyn Store, body: &Content) -> Result<Byte
 }
 
 /// Reads the chunks of a blob one after the other, and holds one at most.
-pub(crate) struct Reader {
+pub(crate) struct BlobReader {
     store: Arc<dyn Store>,
     id: BlobId,
     index: u32,
@@ -213,7 +213,7 @@ pub(crate) struct Reader {
 /// In a lock that is never taken: so bodies may be shared by threads, as some boxes for them ask.
 type Reading = Mutex<Pin<Box<dyn Future<Output = Result<Option<Bytes>, StoreError>> + Send>>>;
 
-impl Reader {
+impl BlobReader {
     pub(crate) fn new(store: Arc<dyn Store>, id: BlobId, len: u64) -> Self {
         Self {
             store,

@@ -14,7 +14,7 @@ mod worker;
 
 pub(crate) use self::worker::ATTEMPT;
 pub(crate) use self::{
-    blob::{PATIENCE, Reader},
+    blob::{BlobReader, PATIENCE},
     capture::capture,
     drive::Drive,
     execute::Captured,
