@@ -11,6 +11,7 @@ use std::{
     fmt::{Debug, Write},
     future::pending,
     sync::{Arc, Mutex},
+    task::Poll,
     time::Duration,
 };
 use tracing::{
@@ -82,6 +83,36 @@ async fn a_request_that_finds_the_store_full_is_logged_once() {
     let refused = send(&app, post("/")).await.unwrap();
     assert_eq!(refused.refusal(), (503, "full".into()));
     assert_eq!(log.lines().len(), 1, "{:?}", log.lines());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_while_its_client_waits_is_logged_with_its_cause() {
+    let log = Log::default();
+    let _here = tracing::subscriber::set_default(log.clone());
+    let wait = Duration::from_secs(10);
+    let operations = operations(|limits| limits.run_time = wait / 2);
+    let app = app(
+        operations.layer().wait(wait),
+        async |request| match request.uri().path() {
+            "/broken" => {
+                let broken = pour(|_| Poll::Ready(Some(Err(Fault::other("broke off")))));
+                Ok(Response::new(broken))
+            }
+            _ => pending().await,
+        },
+    );
+    let ends = [
+        ("/broken", 500, "stop=Errored cause=broke off"),
+        ("/endless", 504, "stop=TimedOut"),
+    ];
+    for (path, status, stop) in ends {
+        let answer = send(&app, post(path)).await.unwrap();
+        assert_eq!(answer.status, status, "{answer}");
+        let lines = log.lines();
+        let is_told = lines.last().is_some_and(|line| line.ends_with(stop));
+        assert!(is_told, "{stop}: {lines:?}");
+    }
+    assert_eq!(log.lines().len(), ends.len());
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use super::{BoxError, Captured, Hold, Reply, Task, backoff::Backoff, blob::Wanted};
 use crate::{
-    record::{Ending, Record, Stop},
+    record::{Ending, OperationId, Record, Stop},
     store::{Claim, Settled, Store, StoreError, StoreErrorKind},
     trace,
 };
@@ -33,11 +33,16 @@ pub(super) fn close<E: Into<BoxError>>(
     end: End<E>,
 ) -> Option<Pin<Box<impl Future<Output = ()>>>> {
     let Some(claim) = claim else {
+        // What is detached does not end with its handler.
+        if !task.detached {
+            end.log(task.live.id());
+        }
         let reply = end.into_reply();
         task.close(None, hold, reply);
         return None;
     };
     let interrupted = matches!(end, End::Stop(Stop::Interrupted, _));
+    end.log(task.live.id());
     let (mut ending, reply) = conclude(&task, end, hold.is_some());
     if ending.is_none() {
         task.close(None, hold, reply);
@@ -139,9 +144,7 @@ fn conclude<E: Into<BoxError>>(
             };
             (Ending::without_response(Stop::Errored, now), reply)
         }
-        End::Stop(stop, cause) => {
-            let cause = cause.as_deref().map(|cause| cause as &dyn Error);
-            trace::stopped(task.live.id(), stop, cause);
+        End::Stop(stop, _) => {
             let mut ending = Ending::without_response(stop, now);
             ending.answered = answered;
             (ending, Some(Reply::Stopped(stop)))
@@ -151,6 +154,14 @@ fn conclude<E: Into<BoxError>>(
 }
 
 impl<E> End<E> {
+    /// Tells logs why there is no response. An error is told where it is known who else has it.
+    fn log(&self, id: OperationId) {
+        if let Self::Stop(stop, cause) = self {
+            let cause = cause.as_deref().map(|cause| cause as &dyn Error);
+            trace::stopped(id, *stop, cause);
+        }
+    }
+
     /// What a waiting client is told of an operation that was never kept.
     fn into_reply(self) -> Option<Reply<E>> {
         match self {
