@@ -10,10 +10,12 @@ use http::{Request, Response};
 use std::{
     fmt::{Debug, Write},
     future::pending,
+    num::NonZeroU16,
     sync::{Arc, Mutex},
     task::Poll,
     time::Duration,
 };
+use tower::service_fn;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -113,6 +115,24 @@ async fn what_fails_while_its_client_waits_is_logged_with_its_cause() {
         assert!(is_told, "{stop}: {lines:?}");
     }
     assert_eq!(log.lines().len(), ends.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_back_has_not_ended_and_is_not_logged() {
+    let log = Log::default();
+    let _here = tracing::subscriber::set_default(log.clone());
+    let operations = operations(|_| {});
+    let attempts = NonZeroU16::new(2).unwrap();
+    for layer in [operations.layer(), operations.layer().attempts(attempts)] {
+        accepted(&app(layer.accept_only(), never), post("/")).await;
+    }
+    tokio::spawn(operations.worker("default", service_fn(never)).run());
+    until("both run", || operations.usage().running == 2).await;
+    let drained = operations.drain(Duration::ZERO).await;
+    assert_eq!((drained.handed_back, drained.interrupted), (1, 1));
+    let lines = log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].ends_with("stop=Interrupted"), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]

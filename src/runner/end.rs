@@ -42,7 +42,10 @@ pub(super) fn close<E: Into<BoxError>>(
         return None;
     };
     let interrupted = matches!(end, End::Stop(Stop::Interrupted, _));
-    end.log(task.live.id());
+    if !interrupted {
+        // What is interrupted may be given back, and has not ended then.
+        end.log(task.live.id());
+    }
     let (mut ending, reply) = conclude(&task, end, hold.is_some());
     if ending.is_none() {
         task.close(None, hold, reply);
@@ -218,6 +221,9 @@ impl<E> Unfinished<E> {
             settled => {
                 let engine = self.task.engine();
                 engine.discard_unless_named(blob, &settled);
+                if self.interrupted && !matches!(settled, Settled::Stands(_)) {
+                    trace::stopped(self.task.live.id(), Stop::Interrupted, None);
+                }
                 if self.interrupted && matches!(settled, Settled::Unknown) {
                     // Nobody wants its end any more, or the store could not be told: it was interrupted all the same.
                     engine.interrupted();
