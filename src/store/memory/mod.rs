@@ -53,6 +53,9 @@ const AT_ONCE: u32 = 32;
 /// could go on where this one ends. Of requests only those of [queued](Intent::Queue) operations are kept, until their
 /// end; they count as stored bytes.
 ///
+/// It is for one engine. Two [`Operations`](crate::Operations) that are built on it both see what it holds, but a cancel by one
+/// does not stop what the other runs: for further mounts there is [`also`](crate::Operations::also).
+///
 /// # Making room
 ///
 /// When one of the limits is reached, results that have been [read](Store::mark_read) are let go, the first to end
