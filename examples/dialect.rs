@@ -27,7 +27,6 @@ use std::{error::Error, time::Duration};
 use tower_lro::{
     Dialect, Head, OperationHandle, Operations,
     dialect::{Address, Answer, Ask, OptIn, Route, View},
-    header::no_store,
     problem::{Problem, ProblemKind},
     record::{Outcome, Phase},
 };
@@ -35,6 +34,7 @@ use tower_lro::{
 #[derive(Clone, Copy, Debug)]
 struct JsonApi;
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const MONITOR: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS];
 
 impl Dialect for JsonApi {
@@ -68,7 +68,7 @@ impl Dialect for JsonApi {
     fn answer(&self, view: &View<'_>, ask: Ask, _: Head<'_>) -> Response<Answer> {
         match (ask, view.phase(), view.replay()) {
             (Ask::Result, _, Some(mut head)) => {
-                no_store(&mut head.headers);
+                head.headers.insert(header::CACHE_CONTROL, NO_STORE);
                 Response::from_parts(head, Answer::Stored)
             }
             (Ask::Result, _, None) => {
@@ -127,7 +127,7 @@ fn document(status: StatusCode, document: &Value) -> Response<Bytes> {
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("application/vnd.api+json");
     headers.insert(header::CONTENT_TYPE, kind);
-    no_store(headers);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 

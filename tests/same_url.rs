@@ -3,7 +3,7 @@
 #![cfg(feature = "testing")]
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use std::{
     convert::Infallible,
@@ -23,6 +23,7 @@ struct Answer {
     status: StatusCode,
     tag: Option<String>,
     cache_control: Option<String>,
+    cdn_cache_control: Option<String>,
     length: Option<String>,
     body: Bytes,
 }
@@ -59,6 +60,7 @@ where
             status: head.status,
             tag: field(header::ETAG),
             cache_control: field(header::CACHE_CONTROL),
+            cdn_cache_control: field(HeaderName::from_static("cdn-cache-control")),
             length: field(header::CONTENT_LENGTH),
             body,
         })
@@ -371,6 +373,24 @@ async fn a_failure_within_the_wait_is_told_and_the_next_begins_anew() {
     assert_eq!(panicked.status, 500);
     let done = ask(&service, get("/reports")).await;
     assert_eq!((done.status, calls.load(SeqCst)), (StatusCode::OK, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn some_caches_are_told_of_what_has_succeeded_and_none_of_a_failure() {
+    let (service, calls) = service(&shared().layer(), async |calls, _| {
+        let mut response = text(if calls == 0 { 503 } else { 200 }, "said");
+        let a_minute = HeaderValue::from_static("max-age=60");
+        response.headers_mut().insert("cdn-cache-control", a_minute);
+        response
+    });
+    for (status, told) in [(503, None), (200, Some("max-age=60"))] {
+        assert_eq!(ask(&service, get("/reports")).await.status, 202);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let ended = ask(&service, get("/reports")).await;
+        assert_eq!(ended.status, status);
+        assert_eq!(ended.cdn_cache_control.as_deref(), told);
+    }
+    assert_eq!(calls.load(SeqCst), 2);
 }
 
 #[tokio::test(start_paused = true)]

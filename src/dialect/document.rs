@@ -1,6 +1,5 @@
 use super::{Address, Answer, Ask, ListAsk, View};
 use crate::{
-    header::no_store,
     json,
     problem::{Problem, ProblemKind},
     record::{OperationId, Outcome, Record, Report, StoredResponse, Timestamp},
@@ -297,7 +296,7 @@ pub(super) fn replayed(view: &View<'_>) -> Option<Response<Answer>> {
 
 /// The stored body behind a head of its own.
 pub(super) fn stored(mut head: response::Parts) -> Response<Answer> {
-    no_store(&mut head.headers);
+    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
     Response::from_parts(head, Answer::Stored)
 }
 

@@ -75,8 +75,7 @@ use std::{any::Any, borrow::Cow, fmt};
 ///
 /// The engine does the rest: it looks operations up, keeps strangers out, waits, cancels, forgets, evaluates conditions,
 /// leaves bodies out of answers to HEAD, streams stored bodies, and decides by one table for all dialects which fields a
-/// replay has. Only `Cache-Control` is for the dialect to set: [`no_store`](crate::header::no_store) at addresses of the
-/// dialect's own.
+/// replay has. Only `Cache-Control` is for the dialect to set.
 pub trait Dialect: Any + fmt::Debug + Send + Sync {
     /// What a request asks, and of which operation, by its path and its method. `None` if it is not addressed to operations:
     /// then the status service answers it with [`ProblemKind::Unknown`].

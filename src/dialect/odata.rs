@@ -1,9 +1,9 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
-    document::{VARY_PREFER, as_unknown, asked, error_response, own, problem_of},
+    document::{NO_STORE, VARY_PREFER, as_unknown, asked, error_response, own, problem_of},
 };
 use crate::{
-    header::{PREFERENCE_APPLIED, Prefer, accept, no_store, remove_preferences, retry_after},
+    header::{PREFERENCE_APPLIED, Prefer, accept, remove_preferences, retry_after},
     problem::{Problem, ProblemKind},
     record::Outcome,
 };
@@ -211,7 +211,7 @@ fn marked(result: Ended) -> Response<Answer> {
     let headers = response.headers_mut();
     // A 304 tells the length of what it has not.
     headers.remove(header::CONTENT_LENGTH);
-    no_store(headers);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
     headers.insert(ASYNC_RESULT, digits(status));
     response
 }

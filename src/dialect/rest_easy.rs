@@ -1,10 +1,10 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OPERATION_OUTCOME, OptIn, Route, View,
-    document::{own, problem_of},
+    document::{NO_STORE, own, problem_of},
     query::{self, number, pairs},
 };
 use crate::{
-    header::{no_store, retry_after},
+    header::retry_after,
     problem::{Problem, ProblemKind},
 };
 use bytes::Bytes;
@@ -129,7 +129,7 @@ impl Dialect for RestEasy {
                 .map(Answer::Instead),
         };
         let headers = response.headers_mut();
-        no_store(headers);
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
         let outcome = HeaderValue::from_static(ending.outcome.as_str());
         headers.insert(OPERATION_OUTCOME, outcome);
         response

@@ -1,9 +1,9 @@
 use super::{
     Address, Answer, Ask, Dialect, Head, OptIn, Route, View,
-    document::{own_json, problem_of, progress, time},
+    document::{NO_STORE, own_json, problem_of, progress, time},
 };
 use crate::{
-    header::{if_match_holds, if_none_match_holds, no_store, retry_after},
+    header::{if_match_holds, if_none_match_holds, remove_targeted, retry_after},
     json,
     problem::{Problem, ProblemKind},
     record::{OperationId, Outcome},
@@ -244,7 +244,8 @@ fn failed(view: &View<'_>, outcome: Outcome) -> Response<Answer> {
     for name in [header::ETAG, header::LAST_MODIFIED, header::EXPIRES] {
         replay.headers.remove(name);
     }
-    no_store(&mut replay.headers);
+    remove_targeted(&mut replay.headers);
+    replay.headers.insert(header::CACHE_CONTROL, NO_STORE);
     Response::from_parts(replay, Answer::Stored)
 }
 

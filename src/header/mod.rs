@@ -9,7 +9,6 @@
 //! | `Prefer`, `Preference-Applied` | [RFC 7240] | [`Prefer`], [`remove_preferences`], [`applied`] |
 //! | `Retry-After` | [RFC 9110, section 10.2.3] | [`retry_after`], [`retry_after_for`] |
 //! | `Idempotency-Key` | [draft-ietf-httpapi-idempotency-key-header] | [`idempotency_key`] |
-//! | `Cache-Control` | [RFC 9111, section 5.2.2.5], [RFC 9213] | [`no_store`] |
 //! | `If-Match`, `If-None-Match` | [RFC 9110, section 13.1] | [`if_match_holds`], [`if_none_match_holds`] |
 //!
 //! # Example
@@ -54,23 +53,20 @@
 //! [RFC 9110, section 5.3]: https://www.rfc-editor.org/rfc/rfc9110#section-5.3
 //! [RFC 9110, section 10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 //! [RFC 9110, section 13.1]: https://www.rfc-editor.org/rfc/rfc9110#section-13.1
-//! [RFC 9111, section 5.2.2.5]: https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.5
-//! [RFC 9213]: https://www.rfc-editor.org/rfc/rfc9213
 //! [draft-ietf-httpapi-idempotency-key-header]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 
 pub(crate) mod accept;
+mod cache_control;
 mod entity_tag;
 mod idempotency_key;
 mod list;
-mod no_store;
 mod prefer;
 mod retry_after;
 
-pub(crate) use self::retry_after::whole_seconds;
+pub(crate) use self::{cache_control::remove_targeted, retry_after::whole_seconds};
 pub use self::{
     entity_tag::{if_match_holds, if_none_match_holds},
     idempotency_key::{IDEMPOTENCY_KEY, InvalidKey, idempotency_key},
-    no_store::no_store,
     prefer::{PREFER, PREFERENCE_APPLIED, Prefer, applied, prefers, remove_preferences},
     retry_after::{retry_after, retry_after_for},
 };

@@ -25,6 +25,9 @@ fn said() -> Response<Body> {
         .header("link", "<next>; rel=\"next\"")
         .header("vary", "accept")
         .header("cache-control", "max-age=60")
+        .header("cdn-cache-control", "max-age=60")
+        .header("surrogate-control", "max-age=60")
+        .header("x-accel-expires", "60")
         .header("connection", "x-hop")
         .header("x-hop", "1")
         .header("keep-alive", "timeout=5")
@@ -77,6 +80,9 @@ async fn a_replay_is_what_the_inner_service_said() {
         "age",
         "retry-after",
         "accept-ranges",
+        "cdn-cache-control",
+        "surrogate-control",
+        "x-accel-expires",
     ] {
         assert!(all(gone).is_empty(), "{gone}");
     }
