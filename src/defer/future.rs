@@ -81,8 +81,23 @@ pub(super) fn vary_by_prefer(headers: &mut HeaderMap) {
         names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"prefer"))
     });
     if !told {
-        headers.append(header::VARY, const { HeaderValue::from_static("prefer") });
+        let vary = with_prefer(headers);
+        headers.insert(header::VARY, vary);
     }
+}
+
+/// In one line: of several nginx before 1.23 keeps responses by the last, and would give anybody what differs by the others.
+fn with_prefer(headers: &HeaderMap) -> HeaderValue {
+    let lines = headers.get_all(header::VARY).iter();
+    let mut members: Vec<_> = lines
+        .map(HeaderValue::as_bytes)
+        .filter(|line| !line.is_empty())
+        .collect();
+    if members.is_empty() {
+        return HeaderValue::from_static("prefer");
+    }
+    members.push(b"prefer");
+    HeaderValue::from_bytes(&members.join(&b", "[..])).expect("lines and commas make a line")
 }
 
 impl<S: Service<Request<B>>, B, R> fmt::Debug for ResponseFuture<S, B, R> {

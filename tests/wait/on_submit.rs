@@ -213,7 +213,7 @@ async fn an_answer_in_time_is_as_without_the_layer_but_for_two_fields() {
 #[tokio::test(start_paused = true)]
 async fn what_the_inner_service_says_of_preferences_and_caches_stays() {
     for (vary, told) in [
-        ("accept", vec!["accept", "prefer"]),
+        ("accept", vec!["accept, prefer"]),
         ("Accept, Prefer", vec!["Accept, Prefer"]),
         ("*", vec!["*"]),
     ] {
