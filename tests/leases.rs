@@ -798,6 +798,49 @@ async fn no_document_of_an_attempt_has_the_tag_of_one_of_the_attempt_before() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_one_process_has_shown_is_no_news_at_another_that_does_not_know_it_yet() {
+    let store = Durable::default();
+    let (here, there) = (over(store.clone()), over(store.apart()));
+    let service = app(here.layer(), |request: Request<Body>| {
+        let handle = handle(&request);
+        async move {
+            handle.progress(0.5, "half");
+            tokio::time::sleep(seconds(40)).await;
+            handle.progress(0.75, "more");
+            pending().await
+        }
+    });
+    let elsewhere = app(there.layer(), never);
+    let monitor = accepted(&service, post("/")).await;
+    let status = format!("{monitor}/status");
+    let tag = async || {
+        let answer = get(&service, &status).await;
+        answer.field("etag").unwrap().to_owned()
+    };
+    tokio::task::yield_now().await;
+    let seen = tag().await;
+    let behind = get(&elsewhere, &status).await;
+    assert_ne!(behind.field("etag").unwrap(), seen);
+
+    // As Apache's compression marks it, it is the same.
+    let marked = seen.replace("\"running-3\"", "\"running-3-gzip\"");
+    assert_ne!(marked, seen);
+    for seen in [&seen, &marked] {
+        let begun = tokio::time::Instant::now();
+        let poll = with(request("GET", &status), "if-none-match", seen);
+        let answer = send(&elsewhere, with(poll, "prefer", "wait=1")).await;
+        assert!(answer.is_ok());
+        assert_eq!(begun.elapsed(), seconds(1), "{seen}");
+    }
+    let poll = with(request("GET", &status), "if-none-match", &seen);
+    let answer = send(&elsewhere, with(poll, "prefer", "wait=30")).await;
+    assert_eq!(answer.unwrap().status, 304);
+    let poll = with(request("GET", &status), "if-none-match", &seen);
+    let answer = send(&elsewhere, with(poll, "prefer", "wait=30")).await;
+    assert_eq!(answer.unwrap().json()["progress"]["fraction"], 0.75);
+}
+
 /// Attempts that run side by side in one process: the claim of the first has lapsed without its notice.
 struct Twice {
     operations: Operations,

@@ -1,8 +1,9 @@
 use super::{Address, Answer, Ask, ListAsk, View};
 use crate::{
+    header::tags_of_if_none_match,
     json,
     problem::{Problem, ProblemKind},
-    record::{OperationId, Outcome, Record, Report, StoredResponse, Timestamp},
+    record::{OperationId, Outcome, Record, Report, Revision, StoredResponse, Timestamp},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, response};
@@ -209,6 +210,14 @@ pub(super) fn error_code(kind: ProblemKind) -> Cow<'static, str> {
 pub fn entity_tag(view: &View<'_>) -> HeaderValue {
     let (phase, revision) = (view.phase().as_str(), view.revision().0);
     HeaderValue::try_from(format!("\"{phase}-{revision}\"")).expect("letters and digits in quotes")
+}
+
+/// The revision of the last document that the client has, by the tags in `If-None-Match`. What compression on the way has
+/// put behind the number, as Apache does, is looked past.
+pub(crate) fn last_seen(headers: &HeaderMap) -> Option<Revision> {
+    let revision = |tag| str::from_utf8(tag).ok()?.split('-').nth(1)?.parse().ok();
+    let revisions = tags_of_if_none_match(headers).filter_map(revision);
+    revisions.max().map(Revision)
 }
 
 /// What a document is, unless its protocol has a type of its own.

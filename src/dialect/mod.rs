@@ -28,7 +28,6 @@ mod two_oh_two;
 mod view;
 mod x_operation;
 
-pub(crate) use self::mount::origin;
 pub use self::{
     architecture_center::ArchitectureCenter,
     arm::{AZURE_ASYNC_OPERATION, Arm},
@@ -52,6 +51,7 @@ pub use self::{
     view::{Polls, View},
     x_operation::{X_OPERATION, X_RESOURCE, XOperation},
 };
+pub(crate) use self::{document::last_seen, mount::origin};
 
 use crate::{
     header::idempotency_key,

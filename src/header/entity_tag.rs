@@ -106,6 +106,13 @@ fn lists(
     Some(listed)
 }
 
+/// What stands between the quotes of the tags in `If-None-Match`, weak ones included.
+pub(crate) fn tags_of_if_none_match(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(IF_NONE_MATCH).iter();
+    let members = lines.flat_map(|line| members(line.as_bytes(), Quotes::Plain));
+    members.filter_map(Tag::parse).map(|tag| tag.opaque)
+}
+
 /// An entity tag (RFC 9110, section 8.8.3), without its quotes.
 struct Tag<'a> {
     weak: bool,

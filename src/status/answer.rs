@@ -1,5 +1,5 @@
 use crate::{
-    dialect::{Address, Ask, Head, ListAsk, Listing, OptIn, View, entity_tag},
+    dialect::{Address, Ask, Head, ListAsk, Listing, OptIn, View, entity_tag, last_seen},
     header::{if_match_holds, if_none_match_holds},
     operations::{Engine, Face, Operations, Reader, Seen, Until},
     problem::{Problem, ProblemKind, allow_value},
@@ -136,6 +136,7 @@ impl<'a> Monitor<'a> {
         ask != Ask::Status
             || !head.headers.contains_key(header::IF_NONE_MATCH)
             || !if_none_match_holds(head.headers, &self.entity_tag(record, sighting.as_ref()))
+            || has_seen(head, record, sighting.as_ref())
     }
 
     /// Of the status document.
@@ -316,6 +317,13 @@ impl<'a> Monitor<'a> {
             .problem(problem, &dialect.opt_in(head))
             .map(ReplyBody::new)
     }
+}
+
+/// Whether the client has been shown as much before. Where it has been shown more, by the process that runs the operation, there
+/// is no news in what that has not stored yet.
+fn has_seen(head: Head<'_>, record: &Record, sighting: Option<&Sighting>) -> bool {
+    let known = sighting.map_or(record.revision, |sighting| sighting.revision);
+    last_seen(head.headers).is_some_and(|seen| seen >= known)
 }
 
 fn options(methods: &[Method]) -> Response<ReplyBody> {
