@@ -1,10 +1,14 @@
 //! What tells some caches more than `Cache-Control` tells all.
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 /// Removes the fields that some caches go by instead of `Cache-Control`.
 pub(crate) fn remove_targeted(headers: &mut HeaderMap) {
-    let named: Vec<_> = headers.keys().filter(|n| is_targeted(n)).cloned().collect();
+    let named: Vec<_> = headers
+        .keys()
+        .filter(|name| is_targeted(name.as_ref()))
+        .cloned()
+        .collect();
     for name in named {
         headers.remove(name);
     }
@@ -12,15 +16,14 @@ pub(crate) fn remove_targeted(headers: &mut HeaderMap) {
 
 /// Content delivery networks have fields of their own, all named alike (RFC 9213, section 2); Varnish goes by
 /// `Surrogate-Control`, nginx by `X-Accel-Expires`.
-fn is_targeted(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    matches!(name, "surrogate-control" | "x-accel-expires") || name.ends_with("-cache-control")
+pub(crate) fn is_targeted(name: &[u8]) -> bool {
+    matches!(name, b"surrogate-control" | b"x-accel-expires") || name.ends_with(b"-cache-control")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     #[test]
     fn what_is_for_some_caches_goes_and_what_is_for_all_stays() {

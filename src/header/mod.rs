@@ -64,7 +64,9 @@ mod prefer;
 mod retry_after;
 
 pub(crate) use self::{
-    cache_control::remove_targeted, entity_tag::tags_of_if_none_match, retry_after::whole_seconds,
+    cache_control::{is_targeted, remove_targeted},
+    entity_tag::tags_of_if_none_match,
+    retry_after::whole_seconds,
 };
 pub use self::{
     entity_tag::{if_match_holds, if_none_match_holds},

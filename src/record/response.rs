@@ -117,6 +117,15 @@ impl<'a> Fields<'a> {
         let name = u16::from_be_bytes([a, b]) & !SENSITIVE;
         Some((name.into(), u32::from_be_bytes([c, d, e, f]) as usize))
     }
+
+    /// The names as they are stored, in lower case: nothing is made of them.
+    pub(crate) fn names(mut self) -> impl Iterator<Item = &'a [u8]> {
+        std::iter::from_fn(move || {
+            let (name, value) = self.lengths()?;
+            let (name, _) = (self.advance(name)?, self.advance(value)?);
+            self.bytes.get(name)
+        })
+    }
 }
 
 impl Iterator for Fields<'_> {
@@ -135,13 +144,8 @@ impl Iterator for Fields<'_> {
     }
 
     /// Makes none of them.
-    fn count(mut self) -> usize {
-        std::iter::from_fn(|| {
-            let (name, value) = self.lengths()?;
-            self.advance(name)?;
-            self.advance(value)
-        })
-        .count()
+    fn count(self) -> usize {
+        self.names().count()
     }
 }
 

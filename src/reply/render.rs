@@ -1,7 +1,7 @@
 use super::{ReplyBody, replay};
 use crate::{
     dialect::{Answer, Ask, Head, View},
-    header::{if_match_holds, if_none_match_holds, remove_targeted},
+    header::{if_match_holds, if_none_match_holds, is_targeted, remove_targeted},
     operations::{Engine, Face},
     problem::{Problem, ProblemKind},
     record::{Outcome, Record, Sighting},
@@ -42,8 +42,12 @@ pub(crate) fn render(
         let view = view.with_polls(polls).with_done(asked.is_done);
         face.dialect.answer(&view, ask, head)
     });
-    // A monitor is not the resource that the handler has told caches of.
-    if matches!(response.body(), Answer::Stored) && !face.is_named_by_request {
+    // A monitor is not the resource that the handler has told caches of. What is stored is looked through sooner than a map.
+    if matches!(response.body(), Answer::Stored)
+        && !face.is_named_by_request
+        && let Some(stored) = record.response()
+        && stored.fields().names().any(is_targeted)
+    {
         remove_targeted(response.headers_mut());
     }
     let is_refused = response.status() == StatusCode::PRECONDITION_FAILED;
