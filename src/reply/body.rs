@@ -143,47 +143,6 @@ impl ReplyBody {
             }
         }
     }
-
-    fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
-        if let Some(around) = &mut self.around
-            && !around.before.is_empty()
-        {
-            let before = std::mem::take(&mut around.before);
-            return Poll::Ready(Some(Ok(Frame::data(before))));
-        }
-        if self.data.is_empty()
-            && let Some(rest) = &mut self.rest
-        {
-            match ready!(rest.poll_next(cx)) {
-                Some(Ok(chunk)) => self.data = chunk,
-                Some(Err(error)) => {
-                    trace::store_failed("replay", &error);
-                    return Poll::Ready(Some(Err(error)));
-                }
-                None => {}
-            }
-            if rest.left() == 0 {
-                self.rest = None;
-            }
-        }
-        let frame = if !self.data.is_empty() {
-            let next = self.data.len().min(PIECE);
-            Some(Frame::data(self.data.split_to(next)))
-        } else if let Some(around) = self.around.take()
-            && !around.after.is_empty()
-        {
-            Some(Frame::data(around.after))
-        } else {
-            self.trailers
-                .take()
-                .map(|trailers| Frame::trailers(*trailers))
-        };
-        self.tell_if_over();
-        Poll::Ready(frame.map(Ok))
-    }
 }
 
 /// The stored response behind its head, as it is sent now: the date of a message is when it was sent (RFC 9110, section
@@ -216,7 +175,42 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
-        self.poll_next(cx)
+        let this = &mut *self;
+        if let Some(around) = &mut this.around
+            && !around.before.is_empty()
+        {
+            let before = std::mem::take(&mut around.before);
+            return Poll::Ready(Some(Ok(Frame::data(before))));
+        }
+        if this.data.is_empty()
+            && let Some(rest) = &mut this.rest
+        {
+            match ready!(rest.poll_next(cx)) {
+                Some(Ok(chunk)) => this.data = chunk,
+                Some(Err(error)) => {
+                    trace::store_failed("replay", &error);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {}
+            }
+            if rest.left() == 0 {
+                this.rest = None;
+            }
+        }
+        let frame = if !this.data.is_empty() {
+            let next = this.data.len().min(PIECE);
+            Some(Frame::data(this.data.split_to(next)))
+        } else if let Some(around) = this.around.take()
+            && !around.after.is_empty()
+        {
+            Some(Frame::data(around.after))
+        } else {
+            this.trailers
+                .take()
+                .map(|trailers| Frame::trailers(*trailers))
+        };
+        this.tell_if_over();
+        Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
