@@ -1,117 +1,275 @@
 //! Frees a request's head from the connection it came on.
 
-use crate::dialect::Head;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Uri, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, request};
+use std::cell::Cell;
 
-/// Copies what the head of a request holds into one allocation of just the right size.
+/// Makes what the head of a request holds point into copies of just the right size.
 ///
 /// Values and URI are slices of the connection's read buffer, which is of some kilobytes, up to a hundred after a large
-/// upload, and would live as long as the operation.
-pub(super) fn compact(head: &mut request::Parts) {
-    let values: usize = head.headers.values().map(HeaderValue::len).sum();
-    let (own, original) = (path(&head.uri), original(head));
-    let (own_len, uris) = (own.len(), own.len() + original.len());
-    let mut buffer = Vec::with_capacity(values + uris);
-    for value in head.headers.values() {
-        buffer.extend_from_slice(value.as_bytes());
-    }
-    buffer.extend_from_slice(own.as_bytes());
-    buffer.extend_from_slice(original.as_bytes());
-    let mut paths = point_into(buffer.into(), &mut head.headers);
-    head.uri = copied(&head.uri, paths.split_to(own_len));
+/// upload, and would live as long as the operation. Most heads that are sent to one path are alike: they share the copies
+/// that their thread made last, but for fields that are `secret`, which are to end with their operation.
+pub(super) fn compact(head: &mut request::Parts, secret: &[HeaderName]) {
+    let slot = slot(head.uri.path());
+    let mut last = LAST.with(|all| all[slot].take()).unwrap_or_default();
+    last.uri.replace(&mut head.uri);
     #[cfg(feature = "axum")]
     if let Some(original) = head.extensions.get_mut::<axum::extract::OriginalUri>() {
-        original.0 = copied(&original.0, paths);
+        last.original.replace(&mut original.0);
     }
+    last.values.replace_all(&mut head.headers, secret);
+    LAST.with(|all| all[slot].set(Some(last)));
 }
 
-/// Path and query that were asked for, where others are in their place.
-fn original(head: &request::Parts) -> &str {
-    let original = Head::from(head).original();
-    if std::ptr::eq(original, &head.uri) {
-        ""
-    } else {
-        path(original)
-    }
-}
-
-/// Copies the values of trailers, as [`compact`] does those of a head.
+/// Copies the values of trailers, as [`compact`] does those of a head, for their operation alone.
 pub(super) fn compact_trailers(trailers: &mut HeaderMap) {
-    let length = trailers.values().map(HeaderValue::len).sum();
-    let mut buffer = Vec::with_capacity(length);
-    for value in trailers.values() {
-        buffer.extend_from_slice(value.as_bytes());
-    }
-    point_into(buffer.into(), trailers);
+    LastValues::default().copy_others(trailers);
 }
 
-/// Replaces the values by their copies, which `buffer` begins with, and gives what comes after them.
-fn point_into(mut buffer: Bytes, fields: &mut HeaderMap) -> Bytes {
-    for value in fields.values_mut() {
-        let copy = buffer.split_to(value.len());
-        // What was a value is one still.
-        if let Ok(mut copy) = HeaderValue::from_maybe_shared(copy) {
-            copy.set_sensitive(value.is_sensitive());
-            *value = copy;
+thread_local! {
+    /// Per thread, so that nobody waits, nor counts references together with all others.
+    static LAST: [Cell<Option<Box<Last>>>; SLOTS] = const { [const { Cell::new(None) }; SLOTS] };
+}
+
+/// One thread may be sent requests to several paths.
+const SLOTS: usize = 8;
+
+/// Bytes that are shared at most: of a URI, and of the values of a head.
+const SHARED_LEN: usize = 2 << 10;
+
+fn slot(path: &str) -> usize {
+    let mix = |sum: usize, byte: u8| sum.wrapping_mul(31).wrapping_add(byte.into());
+    path.bytes().fold(0, mix) % SLOTS
+}
+
+/// The copies that were made last.
+#[derive(Default)]
+struct Last {
+    uri: LastUri,
+    #[cfg(feature = "axum")]
+    original: LastUri,
+    values: LastValues,
+}
+
+#[derive(Default)]
+struct LastUri(Uri);
+
+impl LastUri {
+    fn replace(&mut self, uri: &mut Uri) {
+        let Some(path) = path(uri).filter(|path| path.len() <= SHARED_LEN) else {
+            *uri = copied(uri);
+            return;
+        };
+        if self::path(&self.0) != Some(path) {
+            self.0 = copied(uri);
         }
+        *uri = self.0.clone();
     }
-    buffer
 }
 
-/// Path and query only: what servers are sent, but for proxies.
-fn is_usual(uri: &Uri) -> bool {
-    uri.scheme().is_none() && uri.authority().is_none()
+/// A URI that is path and query only: what servers are sent, but for proxies.
+fn path(uri: &Uri) -> Option<&str> {
+    let is_usual = uri.scheme().is_none() && uri.authority().is_none();
+    let path = uri.path_and_query().filter(|_| is_usual)?.as_str();
+    path.starts_with('/').then_some(path)
 }
 
-/// What a URI of the usual form is made of.
-fn path(uri: &Uri) -> &str {
-    let path = uri.path_and_query().filter(|_| is_usual(uri));
-    path.map_or("", |path| path.as_str())
-}
-
-/// The URI, made of `path` if it is of the usual form.
-fn copied(uri: &Uri, path: Bytes) -> Uri {
-    let text = if is_usual(uri) {
-        path
-    } else {
-        Bytes::from(uri.to_string())
+fn copied(uri: &Uri) -> Uri {
+    let text = match path(uri) {
+        Some(path) => Bytes::copy_from_slice(path.as_bytes()),
+        None => uri.to_string().into(),
     };
     // What was a URI is one still, but for forms that can't be written alone.
     Uri::from_maybe_shared(text).unwrap_or_else(|_| uri.clone())
 }
 
+/// The values of a head by their places in it, in one allocation. Those that are not shared are empty.
+#[derive(Default)]
+struct LastValues {
+    values: Vec<HeaderValue>,
+    len: usize,
+}
+
+impl LastValues {
+    fn replace_all(&mut self, fields: &mut HeaderMap, secret: &[HeaderName]) {
+        let (shared, mut others) = self.replace(fields);
+        // It lives as long as any operation that shares it: not for a small part of it.
+        if others > 0 && shared * 2 <= self.len && self.learn(fields, secret) {
+            (_, others) = self.replace(fields);
+        }
+        if others > 0 {
+            self.copy_others(fields);
+        }
+    }
+
+    /// Replaces what reads as the last copy does. How many bytes those are, and how many the others.
+    fn replace(&self, fields: &mut HeaderMap) -> (usize, usize) {
+        let (mut shared, mut others) = (0, 0);
+        let mut copies = self.values.iter();
+        for value in fields.values_mut() {
+            match copies.next().filter(|copy| *copy == value) {
+                Some(copy) => {
+                    let is_sensitive = value.is_sensitive();
+                    *value = copy.clone();
+                    value.set_sensitive(is_sensitive);
+                    shared += value.len();
+                }
+                None => others += value.len(),
+            }
+        }
+        (shared, others)
+    }
+
+    /// Copies these instead, if they are few enough.
+    fn learn(&mut self, fields: &HeaderMap, secret: &[HeaderName]) -> bool {
+        let is_secret = |name, value: &HeaderValue| value.is_sensitive() || secret.contains(name);
+        let shared = || {
+            let all = fields.iter();
+            all.map(|(name, value)| match is_secret(name, value) {
+                true => &[][..],
+                false => value.as_bytes(),
+            })
+        };
+        let len = shared().map(<[u8]>::len).sum();
+        if len == 0 || len > SHARED_LEN {
+            return false;
+        }
+        let mut buffer = Vec::with_capacity(len);
+        shared().for_each(|value| buffer.extend_from_slice(value));
+        let mut buffer = Bytes::from(buffer);
+        self.values.clear();
+        self.values
+            .extend(shared().map(|value| value_of(buffer.split_to(value.len()))));
+        self.len = len;
+        true
+    }
+
+    /// Copies what is none of the copies yet.
+    fn copy_others(&self, fields: &mut HeaderMap) {
+        let is_other = |at: usize, value: &HeaderValue| self.values.get(at) != Some(value);
+        let others = || {
+            let all = fields.values().enumerate();
+            all.filter(|(at, value)| is_other(*at, value))
+        };
+        let mut buffer = Vec::with_capacity(others().map(|(_, value)| value.len()).sum());
+        others().for_each(|(_, value)| buffer.extend_from_slice(value.as_bytes()));
+        let mut buffer = Bytes::from(buffer);
+        let all = fields.values_mut().enumerate();
+        for (_, value) in all.filter(|(at, value)| is_other(*at, value)) {
+            let mut copy = value_of(buffer.split_to(value.len()));
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
+        }
+    }
+}
+
+/// What was a value is one still.
+fn value_of(copy: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(copy).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Request;
+    use http::{Request, header};
+    use std::iter;
+
+    /// A head as a server reads it, all in one buffer, and that.
+    fn read(path: &str, fields: &[(&'static str, &str)]) -> (request::Parts, Bytes) {
+        let values = fields.iter().map(|(_, value)| *value);
+        let text: String = iter::once(path).chain(values).collect();
+        let buffer = Bytes::from(text.into_bytes());
+        let mut rest = buffer.clone();
+        let uri = Uri::from_maybe_shared(rest.split_to(path.len())).unwrap();
+        let (mut head, ()) = Request::get(uri).body(()).unwrap().into_parts();
+        for (name, value) in fields {
+            let value = HeaderValue::from_maybe_shared(rest.split_to(value.len())).unwrap();
+            head.headers.append(*name, value);
+        }
+        (head, buffer)
+    }
+
+    fn compacted(path: &str, fields: &[(&'static str, &str)]) -> request::Parts {
+        let (mut head, buffer) = read(path, fields);
+        let (uri, headers) = (head.uri.clone(), head.headers.clone());
+        compact(&mut head, &[header::COOKIE]);
+        assert_eq!((&head.uri, &head.headers), (&uri, &headers));
+        drop((uri, headers));
+        assert!(buffer.is_unique(), "{path} {fields:?}");
+        head
+    }
+
+    fn is_same(one: &HeaderValue, other: &HeaderValue) -> bool {
+        one.as_bytes().as_ptr() == other.as_bytes().as_ptr()
+    }
 
     #[test]
-    fn nothing_of_the_head_points_into_the_buffer_it_was_read_into() {
-        let buffer = Bytes::from(b"/reports?x=1 secret other".to_vec());
-        let mut secret = HeaderValue::from_maybe_shared(buffer.slice(13..19)).unwrap();
-        secret.set_sensitive(true);
-        let request = Request::builder()
-            .uri(Uri::from_maybe_shared(buffer.slice(..12)).unwrap())
-            .header("a", secret)
-            .header(
-                "b",
-                HeaderValue::from_maybe_shared(buffer.slice(20..)).unwrap(),
-            )
-            .header("c", "")
-            .body(())
-            .unwrap();
-        let (mut head, ()) = request.into_parts();
-        assert!(!buffer.is_unique());
-        compact(&mut head);
-        assert!(buffer.is_unique());
-        assert_eq!(head.uri, "/reports?x=1");
-        assert_eq!(
-            (&head.headers["a"], &head.headers["b"]),
-            (&"secret".parse().unwrap(), &"other".parse().unwrap())
-        );
-        assert!(head.headers["a"].is_sensitive() && !head.headers["b"].is_sensitive());
-        assert_eq!(head.headers["c"], "");
+    fn nothing_of_a_head_points_into_the_buffer_it_was_read_into() {
+        let long = "x".repeat(SHARED_LEN);
+        let heads: [&[(&str, &str)]; 7] = [
+            &[],
+            &[("a", "alpha"), ("b", ""), ("c", "gamma")],
+            &[
+                ("a", "alpha"),
+                ("b", "beta"),
+                ("c", "gamma"),
+                ("c", "delta"),
+            ],
+            &[("a", "alpha"), ("b", "bet"), ("cookie", "secret")],
+            &[("cookie", "secret")],
+            &[("a", &long), ("b", "beta")],
+            &[("c", "gamma"), ("a", "alpha")],
+        ];
+        // After each of the others, and after itself.
+        for first in heads {
+            for second in heads {
+                for fields in [first, second, second] {
+                    compacted("/reports?x=1", fields);
+                    compacted(&format!("/{long}"), fields);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn heads_that_are_alike_share_their_copies() {
+        let fields = [
+            ("host", "example.com"),
+            ("accept", "text/plain"),
+            ("n", "1"),
+        ];
+        let one = compacted("/alike", &fields);
+        let two = compacted("/alike", &[fields[0], fields[1], ("n", "2")]);
+        let path = |head: &request::Parts| head.uri.path().as_ptr();
+        assert_eq!(path(&one), path(&two));
+        for name in ["host", "accept"] {
+            assert!(is_same(&one.headers[name], &two.headers[name]));
+        }
+        // What few can share is not kept for them.
+        let three = compacted("/alike", &[fields[0], ("accept", "x".repeat(50).as_str())]);
+        assert!(!is_same(&one.headers["host"], &three.headers["host"]));
+        let four = compacted("/alike", &[fields[0], ("accept", "x".repeat(50).as_str())]);
+        assert!(is_same(&three.headers["accept"], &four.headers["accept"]));
+    }
+
+    #[test]
+    fn secrets_end_with_their_operation() {
+        let fields = [("host", "example.com"), ("cookie", "secret")];
+        let one = compacted("/secrets", &fields);
+        let two = compacted("/secrets", &fields);
+        assert!(is_same(&one.headers["host"], &two.headers["host"]));
+        assert!(!is_same(&one.headers["cookie"], &two.headers["cookie"]));
+        // As those that somebody outside has marked.
+        let marked = || {
+            let (mut head, _) = read("/marked", &[("host", "example.com"), ("token", "secret")]);
+            let token = head.headers.get_mut("token").unwrap();
+            token.set_sensitive(true);
+            compact(&mut head, &[]);
+            head
+        };
+        let (one, two) = (marked(), marked());
+        assert!(!is_same(&one.headers["token"], &two.headers["token"]));
+        assert!(one.headers["token"].is_sensitive() && !one.headers["host"].is_sensitive());
     }
 
     #[cfg(feature = "axum")]
@@ -119,15 +277,17 @@ mod tests {
     fn nor_does_the_uri_that_was_asked_for() {
         use axum::extract::OriginalUri;
         for asked in ["/api/reports?x=1", "http://h/api/reports"] {
-            let buffer = Bytes::from(asked.to_owned().into_bytes());
-            let mut request = Request::get("/reports?x=1").body(()).unwrap();
-            let original = Uri::from_maybe_shared(buffer.clone()).unwrap();
-            request.extensions_mut().insert(OriginalUri(original));
-            let (mut head, ()) = request.into_parts();
-            compact(&mut head);
-            assert!(buffer.is_unique());
-            assert_eq!(head.uri, "/reports?x=1");
-            assert_eq!(head.extensions.get::<OriginalUri>().unwrap().0, asked);
+            for _ in 0..2 {
+                let buffer = Bytes::from(asked.to_owned().into_bytes());
+                let mut request = Request::get("/reports?x=1").body(()).unwrap();
+                let original = Uri::from_maybe_shared(buffer.clone()).unwrap();
+                request.extensions_mut().insert(OriginalUri(original));
+                let (mut head, ()) = request.into_parts();
+                compact(&mut head, &[]);
+                assert!(buffer.is_unique());
+                assert_eq!(head.uri, "/reports?x=1");
+                assert_eq!(head.extensions.get::<OriginalUri>().unwrap().0, asked);
+            }
         }
     }
 
@@ -135,8 +295,7 @@ mod tests {
     fn every_form_of_uri_survives() {
         for uri in ["/", "/a?b", "http://h:80/a?b=c", "http://h", "h:443", "*"] {
             let uri: Uri = uri.parse().unwrap();
-            let path = uri.path_and_query().map_or("", |path| path.as_str());
-            assert_eq!(copied(&uri, Bytes::copy_from_slice(path.as_bytes())), uri);
+            assert_eq!(copied(&uri), uri);
         }
     }
 }

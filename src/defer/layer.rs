@@ -234,8 +234,8 @@ impl<M> DeferLayer<M> {
         self.with(|options| options.attempts = attempts)
     }
 
-    /// Further request fields that must not be stored, since they hold secrets. `Authorization`, `Cookie` and
-    /// `Proxy-Authorization` never are. [`Worker::restore`](crate::Worker::restore) puts back what a later run needs of them.
+    /// Further request fields that must not be stored, nor kept in memory for other requests that are alike, since they hold
+    /// secrets. `Authorization`, `Cookie` and `Proxy-Authorization` never are. [`Worker::restore`](crate::Worker::restore) puts back what a later run needs of them.
     pub fn not_stored(self, fields: impl IntoIterator<Item = HeaderName>) -> Self {
         self.with(|options| {
             let all = options.not_stored.iter().cloned().chain(fields);

@@ -225,7 +225,7 @@ impl<'a> Desk<'a> {
         if head.headers.keys().any(|name| *name == runner::ATTEMPT) {
             head.headers.remove(runner::ATTEMPT);
         }
-        compact(&mut head);
+        compact(&mut head, &self.options.not_stored);
         if self.opt_in != OptIn::default()
             || self.options.accept_only
             || self.face.is_named_by_request
