@@ -1,5 +1,8 @@
 use super::{Engine, Heartbeat, Live, Signal};
-use crate::{record::OperationId, sync::lock};
+use crate::{
+    record::{OperationId, Sighting},
+    sync::lock,
+};
 use hashbrown::HashTable;
 use std::{
     fmt,
@@ -91,14 +94,11 @@ impl Registry {
             .remove(live.id(), |other| std::ptr::eq(&**other, live));
     }
 
-    /// What runs an attempt at an operation.
-    pub(crate) fn get(&self, id: OperationId, attempt: u16) -> Option<Arc<Live>> {
-        self.shard(id)
-            .lock()
-            .find(id.hash64(), |live| {
-                live.id() == id && live.attempt() == attempt
-            })
-            .cloned()
+    /// What is seen here of an attempt at an operation.
+    pub(crate) fn sighting(&self, id: OperationId, attempt: u16) -> Option<Sighting> {
+        let shard = self.shard(id).lock();
+        let mut all = shard.iter_hash(id.hash64()).filter(|live| live.id() == id);
+        all.find_map(|live| live.sighting_of(attempt))
     }
 
     /// What runs the last attempt that this process knows of.

@@ -73,11 +73,11 @@ impl Engine {
         if record.phase().is_ended() {
             return None;
         }
-        let live = self.live.get(record.id, record.attempt);
-        if live.is_none() && self.heartbeat.is_some() {
+        let sighting = self.live.sighting(record.id, record.attempt);
+        if sighting.is_none() && self.heartbeat.is_some() {
             // Whoever runs it may be gone, and nobody else here may have had a reason to look.
             Sweeper::wake(self);
         }
-        Some(live?.sighting())
+        sighting
     }
 }
