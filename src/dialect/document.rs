@@ -50,9 +50,10 @@ pub fn status_document(view: &View<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(metadata.get().as_bytes());
         }
     }
-    out.extend_from_slice(b",\"request\":{\"method\":");
-    json::string(out, record.submission.method.as_str());
-    out.extend_from_slice(b",\"target\":");
+    // A method is a token: it has nothing to escape.
+    out.extend_from_slice(b",\"request\":{\"method\":\"");
+    out.extend_from_slice(record.submission.method.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"target\":");
     json::string(out, &record.submission.target);
     out.push(b'}');
     if let Some(resource) = view.report().and_then(|report| report.resource.as_ref()) {
