@@ -3,7 +3,7 @@ use uuid::Uuid;
 
 /// Names one operation: a version 4 UUID, 122 random bits from the operating system.
 ///
-/// Up to 64 that a thread draws in a row have eight of these bits in common, by which stores may keep side by side what
+/// Up to 256 that a thread draws in a row have eight of these bits in common, by which stores may keep side by side what
 /// was begun one after the other. The other 114 are told by no id but the operation's own.
 ///
 /// Whoever knows it may follow the operation (unless an owner rule says otherwise), so it is a secret: [`Debug`]
@@ -105,7 +105,10 @@ thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; POOL_LEN], used: POOL_LEN }) };
 }
 
-const POOL_LEN: usize = 1024;
+/// Ids that are drawn at once: as many as make the part of a store that they fall into worth having in the cache.
+const IN_A_ROW: usize = 256;
+
+const POOL_LEN: usize = 16 * IN_A_ROW;
 
 /// The byte that ids of one pool have in common.
 const COMMON: usize = 9;
@@ -245,24 +248,25 @@ mod tests {
     #[test]
     fn ids_drawn_in_a_row_fall_into_one_part_and_all_of_them_evenly_into_all() {
         const PARTS: usize = 64;
-        let parts: Vec<_> = (0..64 * 250 * PARTS)
+        let parts: Vec<_> = (0..IN_A_ROW * 100 * PARTS)
             .map(|_| OperationId::part(OperationId::random().hash64(), PARTS))
             .collect();
         let rows: Vec<_> = parts.chunk_by(|a, b| a == b).collect();
         // Where the first begins, and so where the last ends, other tests of the thread have a say.
         let whole = &rows[1..rows.len() - 1];
-        assert!(whole.iter().all(|row| row.len() % 64 == 0));
+        assert!(whole.iter().all(|row| row.len() % IN_A_ROW == 0));
         for part in 0..PARTS {
-            let in_it = parts.iter().filter(|other| **other == part).count() / 64;
-            assert!((125..500).contains(&in_it), "{in_it} rows in one part");
+            let in_it = parts.iter().filter(|other| **other == part).count() / IN_A_ROW;
+            assert!((40..200).contains(&in_it), "{in_it} rows in one part");
         }
     }
 
     #[test]
     fn ids_drawn_in_a_row_have_one_byte_in_common() {
-        let ids = (0..64).map(|_| u128::from_be_bytes(*OperationId::random().as_uuid().as_bytes()));
+        let ids =
+            (0..IN_A_ROW).map(|_| u128::from_be_bytes(*OperationId::random().as_uuid().as_bytes()));
         let (set, unset) = ids.fold((!0, !0), |(set, unset), id: u128| (set & id, unset & !id));
-        // Beside it version and variant. That another bit is the same in all of them happens once in 2^56 times.
+        // Beside it version and variant. That another bit is the same in all of them happens once in 2^247 times.
         let (common, fixed) = (0xff << 48, 0xf << 76 | 0b11 << 62);
         assert_eq!((set | unset) & !common, fixed);
     }
