@@ -92,19 +92,19 @@ struct LastValues {
 
 impl LastValues {
     fn replace_all(&mut self, fields: &mut HeaderMap, secret: &[HeaderName]) {
-        let (shared, mut others) = self.replace(fields);
+        let (shared, mut is_whole) = self.replace(fields);
         // It lives as long as any operation that shares it: not for a small part of it.
-        if others > 0 && shared * 2 <= self.len && self.learn(fields, secret) {
-            (_, others) = self.replace(fields);
+        if !is_whole && shared * 2 <= self.len && self.learn(fields, secret) {
+            (_, is_whole) = self.replace(fields);
         }
-        if others > 0 {
+        if !is_whole {
             self.copy_others(fields);
         }
     }
 
-    /// Replaces what reads as the last copy does. How many bytes those are, and how many the others.
-    fn replace(&self, fields: &mut HeaderMap) -> (usize, usize) {
-        let (mut shared, mut others) = (0, 0);
+    /// Replaces what reads as the last copy does. How many bytes those are, and whether there are no others.
+    fn replace(&self, fields: &mut HeaderMap) -> (usize, bool) {
+        let (mut shared, mut is_whole) = (0, true);
         let mut copies = self.values.iter();
         for value in fields.values_mut() {
             match copies.next().filter(|copy| *copy == value) {
@@ -114,10 +114,11 @@ impl LastValues {
                     value.set_sensitive(is_sensitive);
                     shared += value.len();
                 }
-                None => others += value.len(),
+                // Be it empty: it may hold the buffer all the same.
+                None => is_whole = false,
             }
         }
-        (shared, others)
+        (shared, is_whole)
     }
 
     /// Copies these instead, if they are few enough.
@@ -270,6 +271,21 @@ mod tests {
         let (one, two) = (marked(), marked());
         assert!(!is_same(&one.headers["token"], &two.headers["token"]));
         assert!(one.headers["token"].is_sensitive() && !one.headers["host"].is_sensitive());
+    }
+
+    #[test]
+    fn nor_does_a_value_that_is_empty() {
+        for fields in [&[][..], &[("a", "alpha")]] {
+            compacted("/empty", fields);
+            let (mut head, buffer) = read("/empty", fields);
+            let mut empty = buffer.clone();
+            empty.truncate(0);
+            let empty = HeaderValue::from_maybe_shared(empty).unwrap();
+            head.headers.append("b", empty);
+            compact(&mut head, &[]);
+            assert!(buffer.is_unique());
+            assert_eq!(head.headers["b"], "");
+        }
     }
 
     #[cfg(feature = "axum")]
