@@ -93,8 +93,12 @@ struct LastValues {
 impl LastValues {
     fn replace_all(&mut self, fields: &mut HeaderMap, secret: &[HeaderName]) {
         let (shared, mut is_whole) = self.replace(fields);
-        // It lives as long as any operation that shares it: not for a small part of it.
-        if !is_whole && shared * 2 <= self.len && self.learn(fields, secret) {
+        // It lives as long as any operation that shares it: not for a small part of it. Nor is it given up for what is but a
+        // part of it.
+        if shared * 2 <= self.len {
+            if is_whole || !self.learn(fields, secret) {
+                return LastValues::default().copy_others(fields);
+            }
             (_, is_whole) = self.replace(fields);
         }
         if !is_whole {
@@ -286,6 +290,20 @@ mod tests {
             assert!(buffer.is_unique());
             assert_eq!(head.headers["b"], "");
         }
+    }
+
+    #[test]
+    fn a_head_keeps_no_copies_of_which_it_would_share_a_small_part() {
+        let (host, long) = (("host", "h"), "x".repeat(1000));
+        let longer = long.repeat(3);
+        let large = compacted("/small", &[host, ("accept", &long)]);
+        for fields in [&[host][..], &[host, ("accept", &longer)]] {
+            let other = compacted("/small", fields);
+            assert!(!is_same(&large.headers["host"], &other.headers["host"]));
+        }
+        // They are there still for those that share more of them.
+        let alike = compacted("/small", &[host, ("accept", &long)]);
+        assert!(is_same(&large.headers["host"], &alike.headers["host"]));
     }
 
     #[cfg(feature = "axum")]
