@@ -37,6 +37,9 @@ const SLOTS: usize = 8;
 /// Bytes that are shared at most: of a URI, and of the values of a head.
 const SHARED_LEN: usize = 2 << 10;
 
+/// Fields of a head that is shared, at most: each takes some bytes, be it empty.
+const SHARED_FIELDS: usize = 64;
+
 fn slot(path: &str) -> usize {
     let mix = |sum: usize, byte: u8| sum.wrapping_mul(31).wrapping_add(byte.into());
     path.bytes().fold(0, mix) % SLOTS
@@ -136,13 +139,14 @@ impl LastValues {
             })
         };
         let len = shared().map(<[u8]>::len).sum();
-        if len == 0 || len > SHARED_LEN {
+        if len == 0 || len > SHARED_LEN || fields.len() > SHARED_FIELDS {
             return false;
         }
         let mut buffer = Vec::with_capacity(len);
         shared().for_each(|value| buffer.extend_from_slice(value));
         let mut buffer = Bytes::from(buffer);
         self.values.clear();
+        self.values.reserve_exact(fields.len());
         self.values
             .extend(shared().map(|value| value_of(buffer.split_to(value.len()))));
         self.len = len;
@@ -304,6 +308,16 @@ mod tests {
         // They are there still for those that share more of them.
         let alike = compacted("/small", &[host, ("accept", &long)]);
         assert!(is_same(&large.headers["host"], &alike.headers["host"]));
+    }
+
+    #[test]
+    fn copies_of_many_fields_are_not_kept() {
+        for (count, value) in [(SHARED_FIELDS - 7, "a"), (SHARED_FIELDS, "b"), (1000, "c")] {
+            compacted("/many", &vec![("n", value); count]);
+            let last = LAST.with(|all| all[slot("/many")].take()).unwrap();
+            assert!(last.values.values.capacity() <= count.min(SHARED_FIELDS));
+            LAST.with(|all| all[slot("/many")].set(Some(last)));
+        }
     }
 
     #[cfg(feature = "axum")]
