@@ -40,6 +40,9 @@ const SHARED_LEN: usize = 2 << 10;
 /// Fields of a head that is shared, at most: each takes some bytes, be it empty.
 const SHARED_FIELDS: usize = 64;
 
+/// Heads that are like the last one in part only, until one of them is taken for it.
+const OTHERS: usize = 64;
+
 fn slot(path: &str) -> usize {
     let mix = |sum: usize, byte: u8| sum.wrapping_mul(31).wrapping_add(byte.into());
     path.bytes().fold(0, mix) % SLOTS
@@ -59,31 +62,39 @@ struct LastUri(Uri);
 
 impl LastUri {
     fn replace(&mut self, uri: &mut Uri) {
-        let Some(path) = path(uri).filter(|path| path.len() <= SHARED_LEN) else {
-            *uri = copied(uri);
-            return;
-        };
-        if self::path(&self.0) != Some(path) {
-            self.0 = copied(uri);
+        if parts(uri) != parts(&self.0) {
+            let Some(copy) = copied(uri) else { return };
+            if length(&copy) > SHARED_LEN {
+                *uri = copy;
+                return;
+            }
+            self.0 = copy;
         }
         *uri = self.0.clone();
     }
 }
 
-/// A URI that is path and query only: what servers are sent, but for proxies.
-fn path(uri: &Uri) -> Option<&str> {
-    let is_usual = uri.scheme().is_none() && uri.authority().is_none();
-    let path = uri.path_and_query().filter(|_| is_usual)?.as_str();
-    path.starts_with('/').then_some(path)
+/// A URI as it was written: letter case counts.
+fn parts(uri: &Uri) -> [Option<&str>; 3] {
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let path = uri.path_and_query().map(|path| path.as_str());
+    [uri.scheme_str(), authority, path]
 }
 
-fn copied(uri: &Uri) -> Uri {
-    let text = match path(uri) {
-        Some(path) => Bytes::copy_from_slice(path.as_bytes()),
-        None => uri.to_string().into(),
+fn length(uri: &Uri) -> usize {
+    parts(uri).into_iter().flatten().map(str::len).sum()
+}
+
+/// What was a URI is one still, but for forms that can't be written alone.
+fn copied(uri: &Uri) -> Option<Uri> {
+    let text = match parts(uri) {
+        // What HTTP/1 has, but for proxies.
+        [None, None, Some(path)] if path.starts_with('/') => {
+            Bytes::copy_from_slice(path.as_bytes())
+        }
+        _ => uri.to_string().into(),
     };
-    // What was a URI is one still, but for forms that can't be written alone.
-    Uri::from_maybe_shared(text).unwrap_or_else(|_| uri.clone())
+    Uri::from_maybe_shared(text).ok()
 }
 
 /// The values of a head by their places in it, in one allocation. Those that are not shared are empty.
@@ -91,21 +102,27 @@ fn copied(uri: &Uri) -> Uri {
 struct LastValues {
     values: Vec<HeaderValue>,
     len: usize,
+    /// Heads since that were another in something.
+    others: usize,
 }
 
 impl LastValues {
     fn replace_all(&mut self, fields: &mut HeaderMap, secret: &[HeaderName]) {
-        let (shared, mut is_whole) = self.replace(fields);
-        // It lives as long as any operation that shares it: not for a small part of it. Nor is it given up for what is but a
-        // part of it.
-        if shared * 2 <= self.len {
-            if is_whole || !self.learn(fields, secret) {
-                return LastValues::default().copy_others(fields);
-            }
-            (_, is_whole) = self.replace(fields);
+        let (shared, is_whole) = self.replace(fields);
+        // It lives as long as any operation that shares it: not for a small part of it.
+        let is_large_part = shared * 2 > self.len;
+        if is_whole && is_large_part {
+            return;
         }
-        if !is_whole {
+        self.others += 1;
+        let is_outdated = !is_whole && (!is_large_part || self.others > OTHERS);
+        if is_outdated && self.learn(fields, secret) {
+            self.replace(fields);
             self.copy_others(fields);
+        } else if is_large_part {
+            self.copy_others(fields);
+        } else {
+            Self::default().copy_others(fields);
         }
     }
 
@@ -149,7 +166,7 @@ impl LastValues {
         self.values.reserve_exact(fields.len());
         self.values
             .extend(shared().map(|value| value_of(buffer.split_to(value.len()))));
-        self.len = len;
+        (self.len, self.others) = (len, 0);
         true
     }
 
@@ -311,6 +328,35 @@ mod tests {
     }
 
     #[test]
+    fn what_one_head_was_like_is_forgotten_for_what_many_are() {
+        let (host, long) = (("host", "example.com"), "x".repeat(1000));
+        compacted("/changed", &[host]);
+        let like_many = || compacted("/changed", &[host, ("accept", &long)]);
+        let many: Vec<_> = (0..=OTHERS).map(|_| like_many()).collect();
+        assert!(is_same(
+            &many[OTHERS].headers["accept"],
+            &like_many().headers["accept"]
+        ));
+    }
+
+    #[test]
+    fn uris_are_shared_as_they_are_written_on_every_version_of_http() {
+        let shared = |uri: &str| {
+            let buffer = Bytes::from(uri.to_owned().into_bytes());
+            let uri = Uri::from_maybe_shared(buffer.clone()).unwrap();
+            let (mut head, ()) = Request::get(uri.clone()).body(()).unwrap().into_parts();
+            compact(&mut head, &[]);
+            assert_eq!(parts(&head.uri), parts(&uri));
+            drop(uri);
+            assert!(buffer.is_unique());
+            head.uri.path().as_ptr()
+        };
+        for uri in ["/a?b", "http://h/a?b", "http://H/a?b", "https://h/a?b"] {
+            assert_eq!(shared(uri), shared(uri), "{uri}");
+        }
+    }
+
+    #[test]
     fn copies_of_many_fields_are_not_kept() {
         for (count, value) in [(SHARED_FIELDS - 7, "a"), (SHARED_FIELDS, "b"), (1000, "c")] {
             compacted("/many", &vec![("n", value); count]);
@@ -343,7 +389,7 @@ mod tests {
     fn every_form_of_uri_survives() {
         for uri in ["/", "/a?b", "http://h:80/a?b=c", "http://h", "h:443", "*"] {
             let uri: Uri = uri.parse().unwrap();
-            assert_eq!(copied(&uri), uri);
+            assert_eq!(copied(&uri), Some(uri));
         }
     }
 }
