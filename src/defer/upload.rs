@@ -32,7 +32,7 @@ pub(super) fn declared<B: Body>(head: Head<'_>, body: &B) -> u64 {
 /// Reads a body of at most `limit` bytes into an allocation of just the right size.
 pub(super) async fn read<B>(
     engine: &Arc<Engine>,
-    body: Pin<&mut B>,
+    body: Pin<&mut Upload<B>>,
     limit: u64,
 ) -> Result<Buffered, Problem>
 where
@@ -60,7 +60,7 @@ where
 
 async fn collect<B>(
     engine: &Arc<Engine>,
-    mut body: Pin<&mut B>,
+    mut body: Pin<&mut Upload<B>>,
     limit: u64,
 ) -> Result<Buffered, Problem>
 where
@@ -73,6 +73,14 @@ where
     while !body.is_end_stream() {
         let frame = poll_fn(|cx| body.as_mut().poll_frame(cx));
         let Some(frame) = coop::cooperative(frame).await else {
+            // With hyper an HTTP/2 stream ends so that its client has given up with `NO_ERROR`, in some versions with `CANCEL`.
+            if body.size_hint().lower() > 0 {
+                return Err(Problem::new(ProblemKind::UploadFailed));
+            }
+            // Where nothing tells what is missing, hyper drops who reads it, once that is pending.
+            if body.is_http_2() && !body.is_end_stream() {
+                tokio::task::yield_now().await;
+            }
             break;
         };
         let Ok(frame) = frame else {
@@ -167,6 +175,10 @@ impl<B: Body<Data = Bytes>> Upload<B> {
         } else {
             Self::Here { body }
         }
+    }
+
+    fn is_http_2(&self) -> bool {
+        matches!(self, Self::Apart { .. })
     }
 
     fn read_behind(self: Pin<&mut Self>, at_most: u64, discard: Discard)

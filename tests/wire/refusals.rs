@@ -470,3 +470,36 @@ async fn on_http_2_no_reset_comes_between_an_upload_and_its_refusal() {
         assert!(!seen.contains(&(RESET, 1)), "{}: {seen:?}", server.name);
     }
 }
+
+#[tokio::test]
+async fn on_http_2_an_upload_that_is_given_up_leaves_nothing() {
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const RESET: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const END_HEADERS: u8 = 4;
+    const NO_ERROR: [u8; 4] = [0; 4];
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    for server in servers().await {
+        for (announces, reason) in [(true, NO_ERROR), (false, NO_ERROR), (false, CANCEL)] {
+            let mut client = Connection::open(server.at).await;
+            let fields = [
+                (":method", "POST"),
+                (":scheme", "http"),
+                (":path", &*server.reports("echo")),
+                (":authority", "h"),
+                ("content-length", "10"),
+            ];
+            let fields = &fields[..if announces { 5 } else { 4 }];
+            let fields: Vec<u8> = fields.iter().flat_map(|(n, v)| literal(n, v)).collect();
+            client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+            client.send(frame(SETTINGS, 0, 0, &[])).await;
+            client.send(frame(HEADERS, END_HEADERS, 1, &fields)).await;
+            client.send(frame(DATA, 0, 1, b"short")).await;
+            server.until(|usage| usage.uploading_bytes > 0).await;
+            client.send(frame(RESET, 0, 1, &reason)).await;
+            server.until(|usage| usage.uploading == 0).await;
+            server.is_empty().await;
+        }
+    }
+}
