@@ -316,7 +316,7 @@ pub(crate) enum News {
     Detach,
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 

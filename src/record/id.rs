@@ -266,7 +266,7 @@ mod tests {
         let ids =
             (0..IN_A_ROW).map(|_| u128::from_be_bytes(*OperationId::random().as_uuid().as_bytes()));
         let (set, unset) = ids.fold((!0, !0), |(set, unset), id: u128| (set & id, unset & !id));
-        // Beside it version and variant. That another bit is the same in all of them happens once in 2^247 times.
+        // Beside it version and variant. That another bit is the same in all of them happens once in 2^248 times.
         let (common, fixed) = (0xff << 48, 0xf << 76 | 0b11 << 62);
         assert_eq!((set | unset) & !common, fixed);
     }
