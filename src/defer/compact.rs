@@ -1,5 +1,6 @@
 //! Frees a request's head from the connection it came on.
 
+use super::recent::slot;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, request};
 use std::cell::Cell;
@@ -10,7 +11,7 @@ use std::cell::Cell;
 /// upload, and would live as long as the operation. Most heads that are sent to one path are alike: they share the copies
 /// that their thread made last, but for fields that are `secret`, which are to end with their operation.
 pub(super) fn compact(head: &mut request::Parts, secret: &[HeaderName]) {
-    let slot = slot(head.uri.path());
+    let slot = slot(head.uri.path(), SLOTS);
     let mut last = LAST.with(|all| all[slot].take()).unwrap_or_default();
     last.uri.replace(&mut head.uri);
     #[cfg(feature = "axum")]
@@ -42,11 +43,6 @@ const SHARED_FIELDS: usize = 64;
 
 /// Heads that are like the last one in part only, until one of them is taken for it.
 const OTHERS: usize = 64;
-
-fn slot(path: &str) -> usize {
-    let mix = |sum: usize, byte: u8| sum.wrapping_mul(31).wrapping_add(byte.into());
-    path.bytes().fold(0, mix) % SLOTS
-}
 
 /// The copies that were made last.
 #[derive(Default)]
@@ -360,9 +356,9 @@ mod tests {
     fn copies_of_many_fields_are_not_kept() {
         for (count, value) in [(SHARED_FIELDS - 7, "a"), (SHARED_FIELDS, "b"), (1000, "c")] {
             compacted("/many", &vec![("n", value); count]);
-            let last = LAST.with(|all| all[slot("/many")].take()).unwrap();
+            let last = LAST.with(|all| all[slot("/many", SLOTS)].take()).unwrap();
             assert!(last.values.values.capacity() <= count.min(SHARED_FIELDS));
-            LAST.with(|all| all[slot("/many")].set(Some(last)));
+            LAST.with(|all| all[slot("/many", SLOTS)].set(Some(last)));
         }
     }
 

@@ -29,9 +29,14 @@ impl Recent {
     }
 
     fn slot(&self, target: &str) -> &Slot {
-        let mix = |sum: usize, byte: u8| sum.wrapping_mul(31).wrapping_add(byte.into());
-        &self.0[target.bytes().fold(0, mix) % SLOTS]
+        &self.0[slot(target, SLOTS)]
     }
+}
+
+/// Which of so many slots is for what is sent there.
+pub(super) fn slot(target: &str, slots: usize) -> usize {
+    let mix = |sum: usize, byte: u8| sum.wrapping_mul(31).wrapping_add(byte.into());
+    target.bytes().fold(0, mix) % slots
 }
 
 /// What was submitted by some options is not like what is by others.
