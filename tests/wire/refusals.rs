@@ -432,29 +432,38 @@ fn literal(name: &str, value: &str) -> Vec<u8> {
     .concat()
 }
 
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const END: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// Begins an upload on HTTP/2, on the first stream of a new connection.
+async fn begin_upload(server: &Server, length: Option<&str>, data: &[u8]) -> Connection {
+    let mut client = Connection::open(server.at).await;
+    let path = server.reports("echo");
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", &*path),
+        (":authority", "h"),
+    ];
+    let length = length.map(|length| ("content-length", length));
+    let fields = fields.into_iter().chain(length);
+    let fields: Vec<u8> = fields.flat_map(|(n, v)| literal(n, v)).collect();
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    client.send(frame(SETTINGS, 0, 0, &[])).await;
+    client.send(frame(HEADERS, END_HEADERS, 1, &fields)).await;
+    client.send(frame(DATA, 0, 1, data)).await;
+    client
+}
+
 #[tokio::test]
 async fn on_http_2_no_reset_comes_between_an_upload_and_its_refusal() {
-    const DATA: u8 = 0;
-    const HEADERS: u8 = 1;
-    const RESET: u8 = 3;
-    const SETTINGS: u8 = 4;
-    const PING: u8 = 6;
-    const END: u8 = 1;
-    const END_HEADERS: u8 = 4;
     for server in servers().await {
-        let mut client = Connection::open(server.at).await;
-        let fields = [
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":path", &*server.reports("echo")),
-            (":authority", "h"),
-            ("content-length", "8388608"),
-        ];
-        let fields: Vec<u8> = fields.iter().flat_map(|(n, v)| literal(n, v)).collect();
-        client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-        client.send(frame(SETTINGS, 0, 0, &[])).await;
-        client.send(frame(HEADERS, END_HEADERS, 1, &fields)).await;
-        client.send(frame(DATA, 0, 1, &[b'x'; 16_384])).await;
+        let mut client = begin_upload(&server, Some("8388608"), &[b'x'; 16_384]).await;
         let mut seen = Vec::new();
         loop {
             let (kind, flags, stream) = client.frame().await;
@@ -473,29 +482,11 @@ async fn on_http_2_no_reset_comes_between_an_upload_and_its_refusal() {
 
 #[tokio::test]
 async fn on_http_2_an_upload_that_is_given_up_leaves_nothing() {
-    const DATA: u8 = 0;
-    const HEADERS: u8 = 1;
-    const RESET: u8 = 3;
-    const SETTINGS: u8 = 4;
-    const END_HEADERS: u8 = 4;
     const NO_ERROR: [u8; 4] = [0; 4];
     const CANCEL: [u8; 4] = [0, 0, 0, 8];
     for server in servers().await {
-        for (announces, reason) in [(true, NO_ERROR), (false, NO_ERROR), (false, CANCEL)] {
-            let mut client = Connection::open(server.at).await;
-            let fields = [
-                (":method", "POST"),
-                (":scheme", "http"),
-                (":path", &*server.reports("echo")),
-                (":authority", "h"),
-                ("content-length", "10"),
-            ];
-            let fields = &fields[..if announces { 5 } else { 4 }];
-            let fields: Vec<u8> = fields.iter().flat_map(|(n, v)| literal(n, v)).collect();
-            client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-            client.send(frame(SETTINGS, 0, 0, &[])).await;
-            client.send(frame(HEADERS, END_HEADERS, 1, &fields)).await;
-            client.send(frame(DATA, 0, 1, b"short")).await;
+        for (length, reason) in [(Some("10"), NO_ERROR), (None, NO_ERROR), (None, CANCEL)] {
+            let mut client = begin_upload(&server, length, b"short").await;
             server.until(|usage| usage.uploading_bytes > 0).await;
             client.send(frame(RESET, 0, 1, &reason)).await;
             server.until(|usage| usage.uploading == 0).await;
